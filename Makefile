@@ -42,6 +42,6 @@ format: install ## bring style and formatting in order
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## remove the environment, runs and caches
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache *.egg-info
+clean: ## remove the environment and caches; runs stay, with the answers that were paid for
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

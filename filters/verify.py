@@ -5,8 +5,7 @@ line in `VERIFIERS`. Kinds of check without a verifier are quarantined, never gu
 be called from any thread: what needs a process' main thread runs in the shared worker's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -18,7 +17,6 @@ from filters.json_check import judge_json
 from filters.judgement import Judgement, quarantine
 from filters.math_check import judge_math
 from filters.procedural_check import judge_procedural
-from filters.worker import SHARED
 from generators.errors import InputError, nearest
 from generators.records import CHECK, VERIFIED_BY, Check, Verdict
 
@@ -41,6 +39,8 @@ VERIFIERS: dict[str, Verifier] = {
     "constraint": Verifier("constraint", "1", judge_constraints),
     "procedural": Verifier("procedural", "1", judge_procedural),
 }
+VERSIONS = tuple(f"{kind}: {v.detector} {v.version}" for kind, v in sorted(VERIFIERS.items()))
+"""What a verdict depends on besides its check and its answer: a new version judges anew."""
 
 
 def verify(check: Check | Mapping[str, Any], completion: str, *, subject_id: str = "") -> Verdict:
@@ -66,15 +66,6 @@ def verify(check: Check | Mapping[str, Any], completion: str, *, subject_id: str
 def verify_many(items: Sequence[tuple[Check, str]]) -> list[Verdict]:
     """Judge many completions, each by its check, in order."""
     return [verify(check, completion) for check, completion in items]
-
-
-@contextmanager
-def closing_worker() -> Iterator[None]:
-    """End the worker process when the block is left; without it, it ends with the program."""
-    try:
-        yield
-    finally:
-        SHARED.close()
 
 
 def parse_check(value: Mapping[str, Any]) -> Check:

@@ -133,11 +133,6 @@ class RunConfig(Record):
         exclude: Any = {"name": True, "runs_dir": True, "models": {"__all__": PACES}}
         return digest(self.model_dump(mode="json", exclude=exclude))
 
-    def model_for(self, role: str) -> str:
-        """The name under `models` of `evolve` or of a sampler."""
-        samplers = {sampler.name: sampler.model for sampler in self.answer.samplers}
-        return self.evolve.model if role == "evolve" and self.evolve else samplers[role]
-
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read and check a configuration; raises ConfigError that lists what is wrong and where."""

@@ -30,12 +30,12 @@ from flows.console import Console
 from flows.facts import StageCount
 from flows.gather import gather_counts
 from flows.pipeline import conduct, list_stages
-from flows.request_loop import Stopped
 from flows.stages.family import read_family
 from flows.stages.report import REPORT
 from flows.store import FileEntry
 from flows.summary import summarise_run, tell_summary
 from flows.work import Context, Job, Stage, Tick, attach_context, share_context
+from generators.clients import Stopped
 from generators.errors import EndpointError, TutelageError
 
 SHARDS_AT_ONCE = 4
@@ -116,6 +116,7 @@ class PrefectConductor:
                     progress.report()
             except BaseException:
                 self.stop.set()
+                context.resources.interrupt()
                 raise
 
     def stage_ended(self, stage: Stage, context: Context) -> None:

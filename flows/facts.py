@@ -304,7 +304,8 @@ class PassAtK(Record):
 class Arm(Record):
     """One model, asked one way."""
 
-    when: Literal["before", "after", "teacher"]
+    when: Literal["before", "after", "alone"]
+    """Before or after the training, or a model of no run."""
     prompting: Literal["zero-shot", "few-shot"]
     model: str
     prompts: PositiveInt
@@ -323,7 +324,7 @@ class Arm(Record):
 
     @property
     def name(self) -> str:
-        return f"{self.when}, {self.prompting}"
+        return self.prompting if self.when == "alone" else f"{self.when}, {self.prompting}"
 
 
 class Attribution(Record):

@@ -169,14 +169,17 @@ def _count_reasons(verdicts: Iterable[Verdict]) -> tuple[ReasonCount, ...]:
 
 
 def _gather_operators(family: Family, published: set[str]) -> Iterable[OperatorFacts]:
-    """Per round and operator. An attempt that brought no child counts under its parent's line."""
-    tried: dict[tuple[int, str], list[Prompt]] = defaultdict(list)
-    for prompt in family.prompts.values():
-        if prompt.round:
-            tried[prompt.round, prompt.operator].append(prompt)
-    for (round, operator), children in sorted(tried.items()):
-        verdicts = [family.verdicts[child.id] for child in children]
-        alive = [child for child in children if family.survived(child)]
+    """Per round and operator; an attempt that brought no child has these in its verdict's id."""
+    tried: dict[tuple[int, str], list[Verdict]] = defaultdict(list)
+    for id, verdict in family.verdicts.items():
+        if child := family.prompts.get(id):
+            tried[child.round, child.operator].append(verdict)
+        else:
+            _, operator, round = id.split(":")
+            tried[int(round), operator].append(verdict)
+    for (round, operator), verdicts in sorted(tried.items()):
+        accepted = [verdict for verdict in verdicts if verdict.decision == "accept"]
+        alive = [family.prompts[verdict.subject_id] for verdict in accepted]
         added = [
             len(bare_text(c).split()) - len(bare_text(family.prompts[c.parent_id]).split())
             for c in alive
@@ -185,7 +188,7 @@ def _gather_operators(family: Family, published: set[str]) -> Iterable[OperatorF
         yield OperatorFacts(
             round=round,
             operator=operator,
-            tried=len(children),
+            tried=len(verdicts),
             survived=len(alive),
             published=sum(child.id in published for child in alive),
             median_added_words=median(added) if added else None,
@@ -205,7 +208,7 @@ def _gather_sampler(context: Context, sampler: SamplerSettings) -> SamplerFacts:
     solved = [pass_at_k(n, min(len(right), n), n) for right in passed.values()]
     return SamplerFacts(
         name=sampler.name,
-        model=context.resources.client(sampler.model).id,
+        model=answers[0].model if answers else model_id(context.config.models[sampler.model]),
         form=context.config.models[sampler.model].form,
         examples=sum(map(len, load_sampler_examples(context, sampler).by_task.values())),
         prompts=len(passed),

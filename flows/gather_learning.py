@@ -22,7 +22,7 @@ ARMS = {
     "before": ("before", "zero-shot"),
     "few-shot": ("before", "few-shot"),
     "after": ("after", "zero-shot"),
-    "zero-shot": ("before", "zero-shot"),
+    "zero-shot": ("alone", "zero-shot"),
 }
 
 

@@ -7,8 +7,11 @@ A conductor decides where jobs run: in this thread (`PlainConductor`) or as Pref
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+from ruamel.yaml import YAML
 
 from flows.config import EndpointModel, RunConfig
 from flows.console import Console
@@ -22,6 +25,8 @@ from flows.stages.report import ReportStage
 from flows.stages.seeds import SeedsStage
 from flows.stages.train import TrainingStage
 from flows.store import (
+    CONFIG,
+    CONFIG_FILE,
     MANIFEST,
     TRAINING,
     Cycle,
@@ -30,10 +35,12 @@ from flows.store import (
     RunDirectory,
     create_run,
     hold_run,
+    write_file,
 )
 from flows.work import Context, Job, Stage, Tick, open_context
 from generators.errors import RunError
 from generators.licence import check_licences
+from generators.records import digest
 
 
 class Conductor(Protocol):
@@ -103,10 +110,11 @@ def conduct(
         run, stages = open_run(config, settled=settled), list_stages(config)
         for path in run.sweep():
             console.warn(f"removed a leftover of an interrupted run: {path}")
+        write_config(run)
         if settled:
             console.line(f"{config.root}: this run is finished; nothing is left to do.")
             return run
-        run.keep_stages(stage.name for stage in stages)
+        run.keep_stages([CONFIG, *(stage.name for stage in stages)])
         with open_context(config.root, config, cycle=1) as context:
             for stage in stages:
                 conduct_stage(stage, context, console, conductor)
@@ -180,6 +188,15 @@ def open_run(config: RunConfig, *, settled: bool) -> RunDirectory:
     elif manifest.config != settings:
         run.update(config=settings)
     return run
+
+
+def write_config(run: RunDirectory) -> None:
+    """Put the resolved configuration, defaults included, where a person finds it."""
+    settings = run.manifest.config
+    key = digest(settings)
+    if not run.has([CONFIG_FILE], key):
+        write = partial(YAML().dump, settings)
+        run.commit([write_file(run.root, CONFIG_FILE, write, stage=CONFIG, key=key)])
 
 
 def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:

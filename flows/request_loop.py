@@ -10,13 +10,9 @@ from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from generators.clients import Client, Outcome, Request
+from generators.clients import Client, Outcome, Request, Stopped
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The run was interrupted; what is journalled and committed stays."""
 
 
 class RequestLoop:

@@ -25,6 +25,8 @@ from generators.errors import RunError
 from generators.records import Record
 
 MANIFEST = "manifest.json"
+CONFIG, CONFIG_FILE = "config", "config.yaml"
+"""The resolved configuration's place, and the stage under whose name it is committed."""
 TRAINING = "training"
 """Checkpoints and work of a training under way; swept by the trainer, not by the store."""
 

@@ -21,7 +21,7 @@ from flows.pipeline import (
     locate_run,
 )
 from flows.stages.evaluate import ArmResult, EvaluateStage, list_arms, score_model
-from flows.stages.family import read_family
+from flows.stages.family import find_subjects, read_family
 from flows.stages.publish import read_verdicts
 from flows.stages.report import REPORT, ReportStage
 from flows.stages.seeds import SeedsStage, load_all_seeds
@@ -32,7 +32,7 @@ from flows.work import Context, Job, Resources, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
 from generators.licence import check_licences
-from generators.records import Answer, Prompt, Record
+from generators.records import Prompt, Record
 from trainers.settings import TrainResult
 
 
@@ -122,33 +122,21 @@ def pick_few(seeds: list[Prompt], n: int, seed: int) -> list[Prompt]:
 
 
 def _list_preview(context: Context) -> list[PreviewRow]:
-    from flows.stages.family import answer_stages, read_stage
-
     family = read_family(context)
-    answers = {
-        answer.id: answer
-        for stage in answer_stages(context)
-        for answer in read_stage(context, stage, "answers-", Answer)
-    }
-    rows = []
-    for verdict in read_verdicts(context, family):
-        answer = answers.get(verdict.subject_id)
-        id = answer.prompt_id if answer else verdict.subject_id
-        prompt = family.prompts.get(id)
-        if prompt is None or verdict.stage == "dedup":
-            continue
-        rows.append(
-            PreviewRow(
-                seed=family.prompts[prompt.root_id].text,
-                operator=prompt.operator,
-                prompt=prompt.text,
-                answer=answer.completion if answer else None,
-                stage=verdict.stage,
-                decision=verdict.decision,
-                reason=verdict.reason,
-            )
+    verdicts = [v for v in read_verdicts(context, family) if v.stage != "dedup"]
+    return [
+        PreviewRow(
+            seed=family.prompts[prompt.root_id].text,
+            operator=prompt.operator,
+            prompt=prompt.text,
+            answer=answer.completion if answer else None,
+            stage=verdict.stage,
+            decision=verdict.decision,
+            reason=verdict.reason,
         )
-    return rows
+        for verdict, prompt, answer in find_subjects(context, family, verdicts)
+        if prompt is not None
+    ]
 
 
 def train(config: RunConfig, console: Console) -> TrainResult:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from flows.config import PACES, EmbeddedModel, EndpointModel, RunConfig
-from flows.request_loop import RequestLoop, SharedClient, Stopped
+from flows.request_loop import RequestLoop, SharedClient
 from flows.store import FileEntry, RunDirectory, write_file
-from generators.clients import Client, Outcome, Request, answer_requests
+from generators.clients import Client, Outcome, Request, Stopped, answer_requests
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
 from generators.journal import SqliteJournal
 from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
@@ -91,6 +91,13 @@ class Resources:
         with self._lock:
             self._requests = self._requests or RequestLoop()
         return self._requests.run(answering)
+
+    def interrupt(self) -> None:
+        """Break off what the models of this process are at, in whichever thread."""
+        with self._lock:
+            for client in self._clients.values():
+                if isinstance(client, EmbeddedClient):
+                    client.stop()
 
     def release_models(self) -> None:
         """Let go of models in this process, to make room for a training."""

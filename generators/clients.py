@@ -66,6 +66,10 @@ class Failure(Record):
 Outcome = Response | Failure
 
 
+class Stopped(Exception):
+    """The work was broken off; what is journalled stays."""
+
+
 class Client(Protocol):
     """A model that answers requests."""
 

@@ -7,13 +7,13 @@ Each row draws from a generator of its own, so a batch is reproducible from its 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from generators.clients import Sampling
+from generators.clients import Sampling, Stopped
 
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch once fewer than this share of its rows is still running."""
@@ -46,18 +46,23 @@ def decode_batch(
     seeds: Sequence[int],
     sampling: Sampling,
     end_ids: frozenset[int],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Decoded]:
     """Sample one completion for each row.
 
     `prompts` are token ids, non-empty, one per row; equal prompts are read once. `seeds` are the
     rows' own. Generation ends at any of `end_ids`, before any of `sampling.stop`, or after
-    `sampling.max_tokens` tokens.
+    `sampling.max_tokens` tokens. Raises Stopped as soon as `is_stopped` says so.
     """
     rows = [_Row(index, seed) for index, seed in enumerate(seeds)]
+    if is_stopped():
+        raise Stopped("decoding was broken off")
     with torch.inference_mode():
         logits_BV, cache, mask_BT = read_prompts(model, prompts)
         running = list(rows)
         for step in range(sampling.max_tokens):
+            if is_stopped():
+                raise Stopped("decoding was broken off")
             tokens_B = _sample(logits_BV, running, sampling)
             for row in running:
                 _close_if_ended(row, tokenizer, end_ids, sampling)

@@ -226,6 +226,7 @@ class EmbeddedClient:
         self.settings = settings
         self.id = identify_model(settings.model)
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._loaded: LoadedModel | None = None
 
     @property
@@ -270,10 +271,21 @@ class EmbeddedClient:
         return batches
 
     async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
-        return await asyncio.to_thread(self.generate_now, requests)
+        try:
+            return await asyncio.to_thread(self.generate_now, requests)
+        except asyncio.CancelledError:
+            self.stop()  # or the thread would go on to the batch's end
+            raise
+
+    def stop(self) -> None:
+        """Break off the batch under way, and answer nothing more."""
+        self._stopped.set()
 
     def generate_now(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Answer one batch; all its requests share their sampling settings."""
+        """Answer one batch; all its requests share their sampling settings.
+
+        Raises Stopped when the client is stopped, before or meanwhile.
+        """
         from generators.decoding import decode_batch
 
         with self._lock:
@@ -291,6 +303,7 @@ class EmbeddedClient:
                     [requests[i].seed for i in fitting],
                     sampling,
                     find_end_ids(model, tokenizer),
+                    self._stopped.is_set,
                 )
                 for i, one in zip(fitting, decoded, strict=True):
                     outcomes[i] = Response(

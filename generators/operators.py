@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from generators import constraints, procedural
 from generators.clients import Failure, Outcome, Request, Sampling, draw_seed
 from generators.prompting import Form, hash_template, render_request
-from generators.records import ConstraintCheck, Message, ProceduralCheck, Prompt, Record, digest
+from generators.records import ConstraintCheck, Message, ProceduralCheck, Prompt, Record
 
 
 class Operator(NamedTuple):
@@ -64,19 +64,19 @@ class Attempt(NamedTuple):
 
     parent: Prompt
     operator: str
+    round: int
     child: Prompt | None = None
     failure: Failure | None = None
     ended: bool = True
     """Whether the model ended the rewritten task itself."""
-    round: int = 0
-    """The round of evolution; it tells failures of the same parent apart."""
 
     @property
     def id(self) -> str:
-        """The child's id, or a stand-in for the child that did not come to be."""
+        """The child's id. A child that did not come to be is named after what it was to come
+        from: `PARENT:OPERATOR:ROUND`."""
         if self.child is not None:
             return self.child.id
-        return digest("attempt", self.parent.id, self.operator, self.round)
+        return f"{self.parent.id}:{self.operator}:{self.round}"
 
 
 class Draw(NamedTuple):
@@ -142,7 +142,7 @@ def read_rewrite(
 ) -> Attempt:
     """Make the child out of what the model wrote, with a constraint where the domain is open."""
     if isinstance(outcome, Failure):
-        return Attempt(parent, operator, failure=outcome, round=draw.round)
+        return Attempt(parent, operator, draw.round, failure=outcome)
     text = clean_rewrite(outcome.text)
     check = None
     if text and parent.domain in settings.open_domains:
@@ -156,7 +156,7 @@ def read_rewrite(
         template_hash=hash_template(form, operator),
         tools=parent.tools,
     )
-    return Attempt(parent, operator, child, ended=outcome.finish_reason != "length")
+    return Attempt(parent, operator, draw.round, child, ended=outcome.finish_reason != "length")
 
 
 def evolve_by_key(parent: Prompt, operator: str, settings: EvolveSettings, draw: Draw) -> Attempt:
@@ -174,7 +174,7 @@ def _evolve_constraint(
     if check is None or len(check.constraints) == len(existing):
         message = "every constraint of the catalogue is settled by the task already"
         failure = Failure(reason="no_constraint_fits", message=message, permanent=True)
-        return Attempt(parent, operator, failure=failure, round=draw.round)
+        return Attempt(parent, operator, draw.round, failure=failure)
     child = parent.child(
         turns_with(parent, state_check(text, check)),
         operator=operator,
@@ -183,7 +183,7 @@ def _evolve_constraint(
         author="tutelage",
         tools=parent.tools,
     )
-    return Attempt(parent, operator, child)
+    return Attempt(parent, operator, draw.round, child)
 
 
 def _evolve_procedural(
@@ -203,10 +203,10 @@ def _evolve_procedural(
                 check=check,
                 author=f"the generator of {check.task}",
             )
-            return Attempt(parent, operator, child)
+            return Attempt(parent, operator, draw.round, child)
     message = f"{parent.check.task} has neither a harder nor an easier step"
     failure = Failure(reason="no_other_difficulty", message=message, permanent=True)
-    return Attempt(parent, operator, failure=failure, round=draw.round)
+    return Attempt(parent, operator, draw.round, failure=failure)
 
 
 def draw_check(

@@ -9,7 +9,7 @@ rows to wherever they cross a file boundary (`rows_to_table`, `rows_from_table` 
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -266,13 +266,6 @@ class Verdict(Record):
     """A short code, the same for every subject that fell for the same cause."""
     evidence: str | None = None
     score: float | None = None
-
-
-class Judged(NamedTuple):
-    """Subjects sorted by what was decided about them, with every verdict behind it."""
-
-    accepted: list[str]
-    verdicts: list[Verdict]
 
 
 def canonical_json(value: Any) -> str:

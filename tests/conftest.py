@@ -15,3 +15,11 @@ os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1")
 def small_model_dir() -> Path:
     """The embedded model as an ordinary folder; converted at most once on a machine."""
     return Path(locate_model(BUNDLED))
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model's folder; tests read it and leave it as it is."""
+    from tests.tiny_model import save_tiny_model
+
+    return save_tiny_model(tmp_path_factory.mktemp("tiny") / "model", small_model_dir)

@@ -73,6 +73,11 @@ def test_prefect_is_imported_in_flows_only() -> None:
     assert users == {"flows"}
 
 
+def test_models_are_loaded_in_one_place() -> None:
+    loaders = {place(path) for path in ROOMS if ".from_pretrained(" in path.read_text("utf-8")}
+    assert loaders == {"generators/embedded.py"}
+
+
 @pytest.mark.parametrize("path", [path for path in ROOMS if "flows" in path.parts], ids=place)
 def test_every_flow_module_can_be_imported(path: Path) -> None:
     name = place(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")

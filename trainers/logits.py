@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 STRETCH = 1.5
+"""How much longer than its shortest row a group's longest may be."""
 
 
 def compute_logits(

@@ -7,7 +7,7 @@ verifier has accepted is never asked of the dear one.
 from collections.abc import Sequence
 
 from filters.structure import judge_structure
-from filters.verify import verify_many
+from filters.verify import VERSIONS, verify_many
 from flows.stages.check import check_stage_prompts
 from flows.stages.family import Family, answer_stages, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
@@ -21,7 +21,8 @@ from generators.answers import (
     to_answer,
 )
 from generators.clients import Failure, Outcome, request_key
-from generators.records import Answer, Prompt, Verdict, digest
+from generators.prompting import hash_template
+from generators.records import Answer, Prompt, Verdict
 from generators.seeds import load_examples
 
 
@@ -39,6 +40,7 @@ class AnswerStage:
             sampler.model_dump(mode="json"),
             context.model_settings(sampler.model),
             [e.model_dump() for e in load_examples(sampler.examples)] if sampler.examples else [],
+            [hash_template("complete", "answer"), *VERSIONS],
             [context.config.seed, context.config.shard_rows],
         ]
         before = [*evolve_stages(context), "check", *earlier_stages(context, sampler)]
@@ -134,13 +136,14 @@ def judge_outcomes(
 
 
 def judge_failure(draft: Draft, sampler: SamplerSettings, failure: Failure) -> Verdict:
-    """A sample that did not come: quarantined with the model's or network's own reason."""
+    """A sample that did not come: quarantined with the model's or network's own reason, and named
+    after what it was to come from, `PROMPT:SAMPLER:SAMPLE`."""
     return Verdict(
-        subject_id=digest("unanswered", draft.prompt.id, sampler.name, draft.sample),
+        subject_id=f"{draft.prompt.id}:{sampler.name}:{draft.sample}",
         stage="answer",
         detector="client",
         version="1",
         decision="quarantine",
         reason=failure.reason,
-        evidence=f"{draft.prompt.id}: {failure.message}"[:300],
+        evidence=failure.message[:300],
     )

@@ -1,7 +1,7 @@
 """Stage `check`: which prompts can be verified at all. What nothing can verify is quarantined
 here, before anything is spent on answering it."""
 
-from filters.verify import VERIFIERS
+from filters.verify import VERIFIERS, VERSIONS
 from flows.stages.family import Family, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
@@ -14,7 +14,7 @@ class CheckStage:
     name = "check"
 
     def plan(self, context: Context) -> list[Job]:
-        key = context.key(self.name, sorted(VERIFIERS), evolve_stages(context))
+        key = context.key(self.name, VERSIONS, evolve_stages(context))
         output = f"{context.folder}/verdicts-check.parquet"
         rows = len(read_family(context).survivors())
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]

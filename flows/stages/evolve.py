@@ -169,8 +169,8 @@ class EvolveStage:
 def judge_text(attempt: Attempt) -> Verdict:
     """What can be told without asking anybody: failures, the textual rules, a missing check."""
     if attempt.failure is not None:
-        evidence = f"{attempt.parent.id}: {attempt.failure.message}"[:300]
-        return _verdict(attempt, "quarantine", attempt.failure.reason, evidence)
+        reason, evidence = attempt.failure.reason, attempt.failure.message[:300]
+        return _verdict(attempt, "quarantine", reason, evidence)
     if not _is_rewrite(attempt):
         return _verdict(attempt, "accept", "by_key", "made by a program, with a key of its own")
     if not attempt.ended:

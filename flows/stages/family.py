@@ -1,6 +1,7 @@
 """A cycle's prompts, from the seeds to the youngest children, as the committed files tell them."""
 
 import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -56,6 +57,33 @@ def _read_once(file: Path, sha256: str, kind: type[R]) -> list[R]:
     """The records of a committed file. Every shard asks for the family again, and holding its
     rows to their schema each time would cost more than all else."""
     return read_records(file, kind)
+
+
+class Subject(NamedTuple):
+    """What a verdict is about."""
+
+    verdict: Verdict
+    prompt: Prompt | None
+    """The prompt itself, or the one that an answer or a failed attempt belongs to."""
+    answer: Answer | None
+
+
+def find_subjects(
+    context: Context, family: Family, verdicts: Iterable[Verdict]
+) -> Iterator[Subject]:
+    """Find the prompt and the answer behind each verdict.
+
+    What did not come to be is named after the prompt that it was to come from.
+    """
+    answers = {
+        answer.id: answer
+        for stage in answer_stages(context)
+        for answer in read_stage(context, stage, "answers-", Answer)
+    }
+    for verdict in verdicts:
+        answer = answers.get(verdict.subject_id)
+        id = answer.prompt_id if answer else verdict.subject_id.partition(":")[0]
+        yield Subject(verdict, family.prompts.get(id), answer)
 
 
 def stage_files(context: Context, stage: str, prefix: str) -> list[Path]:

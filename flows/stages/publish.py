@@ -21,6 +21,7 @@ from flows.stages.family import (
     Family,
     answer_stages,
     evolve_stages,
+    find_subjects,
     read_family,
     read_stage,
 )
@@ -88,7 +89,7 @@ class PublishStage:
             for a in unique
             if a.id in chosen
         ]
-        aside = list(list_set_aside(context, family, verdicts))
+        aside = list_set_aside(context, family, verdicts)
         tables = [sorted(rows, key=lambda row: row["id"])]
         tables += [[r for r in aside if r["decision"] == d] for d in ("quarantine", "reject")]
         schemas = (ROW_SCHEMA, SET_ASIDE_SCHEMA, SET_ASIDE_SCHEMA)
@@ -175,21 +176,11 @@ def make_row(
 
 def list_set_aside(
     context: Context, family: Family, published: Sequence[Verdict]
-) -> Iterable[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Every subject of the run that was not accepted, with what was decided and why."""
-    answers = {
-        answer.id: answer
-        for stage in answer_stages(context)
-        for answer in read_stage(context, stage, "answers-", Answer)
-    }
-    for verdict in [*read_verdicts(context, family), *published]:
-        if verdict.decision == "accept":
-            continue
-        answer = answers.get(verdict.subject_id)
-        id = answer.prompt_id if answer else verdict.subject_id
-        if answer is None and id not in family.prompts:
-            id = (verdict.evidence or "").partition(":")[0]
-        yield _set_aside_row(verdict, family.prompts.get(id), answer)
+    verdicts = [*read_verdicts(context, family), *published]
+    fallen = [verdict for verdict in verdicts if verdict.decision != "accept"]
+    return [_set_aside_row(*subject) for subject in find_subjects(context, family, fallen)]
 
 
 def read_verdicts(context: Context, family: Family) -> list[Verdict]:

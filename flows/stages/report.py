@@ -10,7 +10,7 @@ from flows.gather import gather_facts
 from flows.gather_learning import gather_evaluation
 from flows.report import draw_flow, render_report
 from flows.stages.train import METRICS, STUDENT
-from flows.store import FileEntry
+from flows.store import CONFIG, FileEntry
 from flows.work import Context, Job, Tick
 
 REPORT, CARD, MODEL_CARD = "report.html", "dataset/README.md", f"{STUDENT}/README.md"
@@ -23,11 +23,11 @@ class ReportStage:
     name = "report"
 
     def plan(self, context: Context) -> list[Job]:
-        stages = {entry.stage for entry in context.run.manifest.files.values()} - {self.name}
+        stages = {entry.stage for entry in context.run.manifest.files.values()}
         outputs = [REPORT, FLOW, CARD]
         if context.run.files("train"):
             outputs += [MODEL_CARD, CURVES]
-        key = context.key(self.name, [], sorted(stages))
+        key = context.key(self.name, [], sorted(stages - {self.name, CONFIG}))
         return [Job(stage=self.name, outputs=tuple(outputs), rows=len(outputs), key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filters.verify import VERIFIERS, closing_worker, verify, verify_many
+from filters.verify import VERIFIERS, verify, verify_many
 from filters.worker import SHARED
 from generators.errors import InputError
 from generators.records import VERIFIED_BY, ExactCheck, MathCheck
@@ -238,12 +238,12 @@ def test_a_verdict_says_who_judged_what() -> None:
     assert verify(MathCheck(answer="4"), "").score is None
 
 
-def test_many_are_judged_in_order_and_the_worker_is_closed() -> None:
-    with closing_worker():
-        verdicts = verify_many(
-            [(MathCheck(answer="x+1"), "\\boxed{1+x}"), (ExactCheck(answer="a"), "b")]
-        )
-        assert SHARED._process is not None
+def test_many_are_judged_in_order_and_the_worker_can_be_closed() -> None:
+    verdicts = verify_many(
+        [(MathCheck(answer="x+1"), "\\boxed{1+x}"), (ExactCheck(answer="a"), "b")]
+    )
+    assert SHARED._process is not None
+    SHARED.close()
     assert [v.decision for v in verdicts] == ["accept", "reject"]
     assert SHARED._process is None
 

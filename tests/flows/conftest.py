@@ -49,11 +49,11 @@ def finished(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Fini
 
 @pytest.fixture(scope="session")
 def trained(
-    teacher: Teacher, tiny_student: Path, tmp_path_factory: pytest.TempPathFactory
+    teacher: Teacher, tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Finished:
     """A whole run with a tiny student that was taught and evaluated."""
     folder = tmp_path_factory.mktemp("trained")
-    settings = add_training(describe_run(folder, teacher.url), folder, tiny_student)
+    settings = add_training(describe_run(folder, teacher.url), folder, tiny_model_dir)
     return _finish(settings, folder, teacher)
 
 
@@ -62,19 +62,6 @@ def _finish(settings: dict[str, Any], folder: Path, teacher: Teacher) -> Finishe
     before = len(teacher.calls)
     run, printed = conduct_plainly(config)
     return Finished(settings, config, run, teacher.asked_since(before), printed)
-
-
-@pytest.fixture(scope="session")
-def tiny_student(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two fresh layers under the real tokenizer: small enough for many steps."""
-    from transformers import AutoTokenizer
-
-    from tests.trainers.conftest import make_tiny_model
-
-    folder = tmp_path_factory.mktemp("student") / "tiny"
-    make_tiny_model().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(small_model_dir).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

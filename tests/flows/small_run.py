@@ -39,7 +39,7 @@ def list_seeds() -> list[dict[str, Any]]:
             "check": {"kind": "exact", "answer": str(2 * a + 8)},
             "domain": "maths",
         }
-        for a in range(11, 19)
+        for a in range(11, 27)
     ]
     sums.append(sums[0] | {"prompt": sums[0]["prompt"].replace("? ", "?  ")})
     apples = {"procedural": {"task": "template:apples", "count": 6}, "domain": "maths"}

@@ -80,7 +80,7 @@ def read_artifact(key: str) -> Any:
 
 def count_shards(run: RunDirectory) -> Counter[str]:
     """Jobs of each stage: shards carry their number at the end of a file's name."""
-    files = run.manifest.files.values()
+    files = [f for f in run.manifest.files.values() if f.stage != "config"]
     shards = {(f.stage, Path(f.path).stem[-3:] if "-00" in f.path[-12:] else "") for f in files}
     return Counter(stage for stage, _ in shards)
 
@@ -117,7 +117,7 @@ def test_each_shard_is_a_task(distilled: Distilled) -> None:
     runs = list_task_runs(distilled.flow_run)
     tasks = Counter(task.name.rpartition(" ")[0] for task in runs)
     assert tasks == count_shards(distilled.run)
-    assert tasks["evolve-1"] == 3
+    assert tasks["evolve-1"] == 4
     assert {task.state_name for task in runs} == {"Completed"}
     assert {task.run_count for task in runs} == {1}
 
@@ -205,7 +205,7 @@ def test_failure_that_stays_is_raised_at_once(
     assert counts["check 0"] == 1
     root = prepared.parent / "small"
     assert {f.stage for f in RunDirectory(root).manifest.files.values()} == {
-        *("seeds", "evolve-1", "evolve-2")
+        *("config", "seeds", "evolve-1", "evolve-2")
     }
 
 
@@ -246,12 +246,12 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
 
 
 def test_ctrl_c_while_a_model_of_this_process_answers(
-    tiny_student: Path, prefect_api: str, tmp_path: Path
+    tiny_model_dir: Path, prefect_api: str, tmp_path: Path
 ) -> None:
     """Shards that wait for the journal or for the model's turn let go as well."""
     settings = describe_run(tmp_path, "http://127.0.0.1:1/v1") | {"evolve": None, "shard_rows": 4}
     terms = {"licence": "apache-2.0", "outputs_may_train": "yes"}
-    model = {"kind": "embedded", "model": str(tiny_student), "batch_size": 4} | terms
+    model = {"kind": "embedded", "model": str(tiny_model_dir), "batch_size": 4} | terms
     settings["models"] = {"weak": model, "strong": model}
     file = write_config(tmp_path / "small.yaml", settings)
     process = start_command("run", str(file), PREFECT_API_URL=prefect_api)

@@ -19,12 +19,7 @@ from flows.summary import summarise_run, tell_summary
 from generators.errors import ConfigError, RunError
 from generators.records import Prompt
 from tests.flows.conftest import Finished
-from tests.flows.small_run import (
-    describe_run,
-    read_settings,
-    rows_of,
-    write_config,
-)
+from tests.flows.small_run import ROOT, describe_run, read_settings, rows_of, write_config
 from tests.flows.stages.samples import seed
 from tests.flows.teacher import Teacher
 
@@ -55,7 +50,8 @@ def test_preview_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
     seeds = {row.seed for row in rows}
     assert len(seeds) == 5
-    assert "seed" in {row.operator for row in rows if row.prompt == row.seed}
+    same = [row for row in rows if row.prompt == row.seed]
+    assert {row.operator for row in same if row.reason != "unchanged"} == {"seed"}
     assert {row.decision for row in rows} == {"accept", "quarantine", "reject"}
     assert {"check", "evolve", "verify"} <= {row.stage for row in rows}
     for row in rows:
@@ -212,3 +208,18 @@ def test_run_tells_its_summary(finished: Finished, tmp_path: Path) -> None:
         f"dataset:  {summary.dataset}",
         f"report:   {summary.report}",
     ]
+
+
+def test_any_model_is_scored_on_the_held_out_arithmetic(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    console, out = listen()
+    [result] = verbs.evaluate(str(tiny_model_dir), console)
+
+    assert (result.arm, result.pass_1.prompts, result.pass_1.samples) == ("zero-shot", 200, 1)
+    assert result.pass_k is not None
+    assert (result.pass_k.prompts, result.pass_k.samples) == (50, 4)
+    assert result.text is not None
+    assert result.text.perplexity > 10_000  # fresh weights know nothing
+    assert re.search(r"^zero-shot +200 ", out.getvalue(), re.MULTILINE)

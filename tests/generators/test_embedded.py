@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from generators import embedded
 from generators.embedded import (
@@ -23,37 +22,16 @@ from generators.errors import ModelError
 REMEDY = f"Give the folder of a saved model, a Hugging Face id, or {BUNDLED!r}."
 
 
-@pytest.fixture(scope="module")
-def tiny_dir(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two fresh layers under the real tokenizer, as `save_pretrained` leaves them."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    torch.manual_seed(0)
-    LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=49152,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            tie_word_embeddings=True,
-            eos_token_id=2,
-        )
-    ).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(small_model_dir).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
-def copied_dir(tiny_dir: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny_dir, tmp_path / "tiny"))
+def copied_dir(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model_dir, tmp_path / "tiny"))
 
 
 # Where models lie, and what they are called
 
 
-def test_a_folder_and_an_id_are_taken_as_they_stand(tiny_dir: Path) -> None:
-    assert locate_model(str(tiny_dir)) == str(tiny_dir)
+def test_a_folder_and_an_id_are_taken_as_they_stand(tiny_model_dir: Path) -> None:
+    assert locate_model(str(tiny_model_dir)) == str(tiny_model_dir)
     assert locate_model("owner/name") == identify_model("owner/name") == "owner/name"
 
 
@@ -101,9 +79,9 @@ def test_another_configuration_is_another_model(copied_dir: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_model_is_loaded_in_the_precision_that_is_asked_for(
-    precision: Any, tiny_dir: Path
+    precision: Any, tiny_model_dir: Path
 ) -> None:
-    model, tokenizer = load_model(str(tiny_dir), precision)
+    model, tokenizer = load_model(str(tiny_model_dir), precision)
     assert model.dtype == getattr(torch, precision)
     assert not model.training
     assert tokenizer.decode(tokenizer("Hi there")["input_ids"]) == "Hi there"
@@ -113,10 +91,10 @@ def test_a_model_is_loaded_in_the_precision_that_is_asked_for(
     ("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)], ids=["native", "slow"]
 )
 def test_auto_is_bfloat16_where_the_machine_computes_in_it(
-    native: bool, dtype: torch.dtype, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+    native: bool, dtype: torch.dtype, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "computes_in_bfloat16", lambda: native)
-    assert load_model(str(tiny_dir)).model.dtype == dtype
+    assert load_model(str(tiny_model_dir)).model.dtype == dtype
 
 
 # Damage

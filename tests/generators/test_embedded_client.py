@@ -2,12 +2,13 @@
 
 import asyncio
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from generators import embedded
-from generators.clients import Failure, Request, Response, Sampling
+from generators.clients import Failure, Request, Response, Sampling, Stopped
 from generators.embedded import EmbeddedClient, EmbeddedSettings, find_end_ids, render_chat
 from generators.records import FunctionCall, Message, ToolCall
 
@@ -160,3 +161,41 @@ def test_a_chat_is_put_in_the_models_own_words(client: EmbeddedClient) -> None:
 def test_a_text_ends_at_the_chats_end_and_at_the_end_of_text(client: EmbeddedClient) -> None:
     ends = client.loaded.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     assert find_end_ids(*client.loaded) == frozenset(ends) == {0, 2}
+
+
+# Being stopped
+
+
+def test_a_stopped_client_breaks_off_its_batch_and_answers_nothing_more(
+    tiny_model_dir: Path,
+) -> None:
+    client = EmbeddedClient(EmbeddedSettings(model=str(tiny_model_dir), precision="float32"))
+    endless = Sampling(temperature=0, max_tokens=1500)
+    decoded: list[int] = []
+    hook = client.loaded.model.register_forward_hook(lambda *_: decoded.append(1))
+    with ThreadPoolExecutor(1) as thread:
+        batch = thread.submit(client.generate_now, [complete("one two three", sampling=endless)])
+        while len(decoded) < 5:
+            assert not batch.done()
+        client.stop()
+        with pytest.raises(Stopped, match="decoding was broken off"):
+            batch.result(60)
+    hook.remove()
+    assert len(decoded) < 1000
+    with pytest.raises(Stopped):
+        client.generate_now([complete("one")])
+    assert len(decoded) < 1000
+
+
+def test_a_cancelled_request_stops_the_client(tiny_model_dir: Path) -> None:
+    client = EmbeddedClient(EmbeddedSettings(model=str(tiny_model_dir), precision="float32"))
+    endless = Sampling(temperature=0, max_tokens=1500)
+
+    async def cancel_soon() -> None:
+        async with asyncio.timeout(1):
+            await client.generate([complete("one two three", sampling=endless)])
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(cancel_soon())
+    with pytest.raises(Stopped):
+        client.generate_now([complete("one")])

@@ -32,7 +32,6 @@ from generators.records import (
     ProceduralCheck,
     Prompt,
     Usage,
-    digest,
 )
 
 LLM_OPERATORS = [name for name, operator in OPERATORS.items() if operator.kind != "key"]
@@ -254,7 +253,7 @@ def test_a_rewritten_task_knows_where_it_comes_from() -> None:
         "author": "m@1",
         "template_hash": hashlib.sha256(file).hexdigest()[:16],
     }
-    assert attempt == Attempt(parent, "concretise", child)
+    assert attempt == Attempt(parent, "concretise", 1, child)
 
 
 def test_only_the_last_user_turn_is_rewritten() -> None:
@@ -289,8 +288,8 @@ def test_a_failure_stands_in_for_the_child_of_its_round() -> None:
         )
         for draw in (DRAW, DRAW._replace(round=2))
     )
-    assert first == Attempt(parent, "deepen", failure=failure, round=1)
-    assert first.id == digest("attempt", parent.id, "deepen", 1)
+    assert first == Attempt(parent, "deepen", 1, failure=failure)
+    assert first.id == f"{parent.id}:deepen:1"
     assert second.id != first.id
 
 

@@ -110,7 +110,7 @@ def test_a_constrained_task_knows_where_it_comes_from() -> None:
     seed = make_writing()
     attempt = evolve_by_key(seed, "constraint", SETTINGS, at_round(2))
     child = child_of(attempt)
-    assert attempt == Attempt(seed, "constraint", child)
+    assert attempt == Attempt(seed, "constraint", 2, child)
     assert attempt.id == child.id
     assert (child.root_id, child.parent_id, child.round) == (seed.id, seed.id, 2)
     assert (child.operator, child.author, child.template_hash) == ("constraint", "tutelage", None)

@@ -1,4 +1,4 @@
-"""A student small enough for many steps: two fresh layers under the real tokenizer."""
+"""Tiny students, rows to teach them, and a vocabulary that does not fit."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from tests.tiny_model import make_tiny_model, save_tiny_model
 
 ANSWERS = {
     "What is 2 + 3?": "5",
@@ -27,43 +28,15 @@ def tokenizer(small_model_dir: Path) -> Any:
     return AutoTokenizer.from_pretrained(small_model_dir)
 
 
-def make_tiny_model(seed: int = 0) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-    )
-    return LlamaForCausalLM(config)
-
-
 @pytest.fixture
 def tiny_model() -> LlamaForCausalLM:
     return make_tiny_model()
 
 
 @pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    make_tiny_model().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def other_tiny_model_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+def other_tiny_model_dir(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same architecture, other weights."""
-    folder = tmp_path_factory.mktemp("other") / "model"
-    make_tiny_model(seed=1).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_tiny_model(tmp_path_factory.mktemp("other") / "model", small_model_dir, seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,7 @@ def test_each_outcome_gets_the_verdict_of_whoever_objects_first(context: Context
         ("accept", "right"),
     ]
     failed = judge_failure(drafts[2], dear, failure)
-    assert told[failed.subject_id] == ("quarantine", "http_400", f"{prompt.id}: HTTP 400: no")
+    assert told[failed.subject_id] == ("quarantine", "http_400", "HTTP 400: no")
     assert len(verdicts) == len(drafts)
 
 

@@ -41,7 +41,7 @@ def test_rewritten_text_is_judged(
     text: str, check: Check | None, decision: str, reason: str, evidence: str | None
 ) -> None:
     child = child_of(PARENT, text, check)
-    verdict = judge_text(Attempt(PARENT, "deepen", child))
+    verdict = judge_text(Attempt(PARENT, "deepen", 1, child))
     told = (verdict.decision, verdict.reason, verdict.evidence)
     assert told == (decision, reason, evidence)
     assert (verdict.subject_id, verdict.stage) == (child.id, "evolve")
@@ -51,26 +51,29 @@ def test_statement_of_constraints_is_no_gain_of_its_own() -> None:
     """A rewrite is judged without the constraint that was stated below it."""
     stated = ConstraintCheck(constraints=({"id": "punctuation:no_comma"},))
     child = child_of(PARENT, state_check("Describe a harbour.", stated), stated)
-    assert judge_text(Attempt(PARENT, "deepen", child)).reason == "unchanged"
+    assert judge_text(Attempt(PARENT, "deepen", 1, child)).reason == "unchanged"
 
 
 def test_text_that_the_model_did_not_end_falls() -> None:
     child = child_of(PARENT, "Describe a harbour and everything that", CAPITALS)
-    verdict = judge_text(Attempt(PARENT, "deepen", child, ended=False))
+    verdict = judge_text(Attempt(PARENT, "deepen", 1, child, ended=False))
     assert (verdict.decision, verdict.reason) == ("reject", "unfinished")
     assert verdict.evidence == "Describe a harbour and everything that"
 
 
 def test_what_a_program_made_is_not_judged_as_text() -> None:
     child = child_of(PARENT, "Describe a harbour.", CAPITALS, operator="constraint")
-    verdict = judge_text(Attempt(PARENT, "constraint", child))
+    verdict = judge_text(Attempt(PARENT, "constraint", 1, child))
     assert (verdict.subject_id, verdict.decision, verdict.reason) == (child.id, "accept", "by_key")
 
 
-def test_failure_names_the_parent() -> None:
+def test_failure_is_named_after_its_parent_operator_and_round() -> None:
     failure = Failure(reason="http_400", message="HTTP 400: no", permanent=True)
-    attempts = [Attempt(PARENT, "deepen", failure=failure, round=round) for round in (1, 2)]
+    attempts = [Attempt(PARENT, "deepen", round, failure=failure) for round in (1, 2)]
     first, second = map(judge_text, attempts)
     assert (first.decision, first.reason) == ("quarantine", "http_400")
-    assert first.evidence == f"{PARENT.id}: HTTP 400: no"
-    assert first.subject_id != second.subject_id
+    assert first.evidence == "HTTP 400: no"
+    assert (first.subject_id, second.subject_id) == (
+        f"{PARENT.id}:deepen:1",
+        f"{PARENT.id}:deepen:2",
+    )
