@@ -13,20 +13,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from flows.printing import Json, make_plain, open_console, print_result
+from flows.verbs_journal import app as journal_app
 from generators.errors import TutelageError
 
 if TYPE_CHECKING:
     from flows.console import Console
     from flows.verify_file import VerifyLine
 
-Json = Annotated[
-    bool, Parameter(name="--json", help="Print one JSON document on stdout and no progress.")
-]
 RunsDir = Annotated[
     Path | None, Parameter(help="Where run directories lie, in place of the file's runs_dir.")
 ]
@@ -69,8 +68,10 @@ def run(
     from flows.verbs import run as run_pipeline
 
     overrides = {"runs_dir": str(runs_dir)} if runs_dir else {}
-    summary = run_pipeline(config, overrides, _console(json), prefect=not no_prefect, update=update)
-    _print_result(summary, json)
+    summary = run_pipeline(
+        config, overrides, open_console(json), prefect=not no_prefect, update=update
+    )
+    print_result(summary, json)
 
 
 @app.command(sort_key=2)
@@ -97,7 +98,7 @@ def preview(
     from flows.config import load_config
     from flows.verbs import preview as preview_rows
 
-    _print_result(preview_rows(load_config(config, {}), rows, _console(json)), json)
+    print_result(preview_rows(load_config(config, {}), rows, open_console(json)), json)
 
 
 @app.command(sort_key=3)
@@ -114,8 +115,8 @@ def validate(config: Path, /, *, json: Json = False) -> None:
     from flows.config import load_config
 
     settings = load_config(config, {})
-    _console(json).line(f"{config}: valid")
-    _print_result({"valid": True, "config": _plain(settings)}, json)
+    open_console(json).line(f"{config}: valid")
+    print_result({"valid": True, "config": make_plain(settings)}, json)
 
 
 @app.command(sort_key=4)
@@ -132,7 +133,7 @@ def train(config: Path, /, *, json: Json = False) -> None:
     from flows.config import load_config
     from flows.verbs import train as train_run
 
-    _print_result(train_run(load_config(config, {}), _console(json)), json)
+    print_result(train_run(load_config(config, {}), open_console(json)), json)
 
 
 @app.command(sort_key=5)
@@ -153,7 +154,7 @@ def evaluate(
 
     is_config = config_or_model.endswith((".yaml", ".yml"))
     subject = load_config(config_or_model, {}) if is_config else config_or_model
-    _print_result(evaluate_model(subject, _console(json)), json)
+    print_result(evaluate_model(subject, open_console(json)), json)
 
 
 @app.command(sort_key=6)
@@ -170,8 +171,8 @@ def report(run: Path, /, *, json: Json = False) -> None:
     from flows.verbs import report as write_report
 
     page = write_report(run)
-    _console(json).line(str(page))
-    _print_result({"report": str(page)}, json)
+    open_console(json).line(str(page))
+    print_result({"report": str(page)}, json)
 
 
 @app.command(sort_key=7)
@@ -202,7 +203,29 @@ def verify(
         for line in lines:
             print(line.model_dump_json())
     else:
-        _show_decisions(lines, _console(json))
+        _show_decisions(lines, open_console(json))
+
+
+@app.command(sort_key=8)
+def estimate(config: Path, /, *, json: Json = False) -> None:
+    """Count what a run takes at most: requests, tokens and dollars. Nothing is sent.
+
+    Example: tutelage estimate flows/configs/demo.yaml
+
+    Parameters
+    ----------
+    config
+        The run's settings, a YAML file.
+    """
+    from flows.config import load_config
+    from flows.estimate import estimate_run, show_estimate
+
+    found = estimate_run(load_config(config, {}))
+    show_estimate(found, open_console(json))
+    print_result(found, json)
+
+
+app.command(journal_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -276,26 +299,6 @@ def _has_no_reader() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _console(json: bool) -> "Console":
-    from flows.console import Console
-
-    return Console(json=json)
-
-
-def _print_result(result: Any, as_json: bool) -> None:
-    """Print the result as one JSON document; a person has seen it by now."""
-    if as_json:
-        print(json.dumps(_plain(result), ensure_ascii=False))
-
-
-def _plain(result: Any) -> Any:
-    from pydantic import BaseModel
-
-    if isinstance(result, BaseModel):
-        return result.model_dump(mode="json", by_alias=True)
-    return [_plain(item) for item in result] if isinstance(result, list | tuple) else result
 
 
 def _show_decisions(lines: "Iterable[VerifyLine]", console: "Console") -> None:

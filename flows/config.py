@@ -21,6 +21,7 @@ from generators.openai_compatible import EndpointSettings
 from generators.operators import OPERATORS, EvolveSettings
 from generators.prompting import Form
 from generators.records import Record, VerifiedBy, digest
+from generators.spending import Budget, Price
 from trainers.settings import TrainSettings
 
 
@@ -39,9 +40,14 @@ class EndpointModel(EndpointSettings, Terms):
     form: Form = "chat"
     revision: str | None = None
     """Which state of the model the server has; part of the journal's key."""
+    price: Price | None = None
+    """What its tokens cost; asked for by `budget.max_cost_usd`."""
 
 
-PACES = {"base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"}
+PACES = {
+    *("base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"),
+    *("requests_per_minute", "tokens_per_minute", "breaker_failures", "breaker_pause_s", "price"),
+}
 """Settings of a model that decide nothing of what it answers."""
 Model = Annotated[EmbeddedModel | EndpointModel, Field(discriminator="kind")]
 
@@ -110,6 +116,8 @@ class RunConfig(Record):
     """Rows worked on by one task."""
     seeds: SeedSettings
     models: dict[str, Model] = Field(min_length=1)
+    budget: Budget | None = None
+    """What the requests to model servers may cost; without it there is no limit."""
     evolve: EvolveSettings | None = None
     answer: AnswerSettings
     dedup: DedupSettings = DedupSettings()
@@ -129,8 +137,9 @@ class RunConfig(Record):
     @functools.cached_property
     def digest(self) -> str:
         """Digest of everything that decides what the run makes; not of where it lies, nor where
-        its servers are and how fast they are asked."""
-        exclude: Any = {"name": True, "runs_dir": True, "models": {"__all__": PACES}}
+        its servers are, how fast they are asked and what they may cost."""
+        exclude: Any = dict.fromkeys(("name", "runs_dir", "budget"), True)
+        exclude["models"] = {"__all__": PACES}
         return digest(self.model_dump(mode="json", exclude=exclude))
 
 
@@ -155,11 +164,28 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "answer.samplers", f"two samplers are called {name!r}"
     if config.evolve is not None:
-        for i, operator in enumerate(config.evolve.operators):
+        for i, operator in enumerate(config.evolve.operators or ()):
             if operator not in OPERATORS:
                 near, known = nearest(operator, OPERATORS), ", ".join(OPERATORS)
                 yield f"evolve.operators.{i}", f"{operator!r} is no operator{near} (known: {known})"
+    yield from _find_budget_problems(config)
     yield from _find_training_problems(config)
+
+
+def _find_budget_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.budget is None:
+        return
+    if config.budget.max_cost_usd is None and config.budget.max_tokens is None:
+        yield "budget", "sets no limit: name max_cost_usd or max_tokens"
+    if config.budget.max_cost_usd is None:
+        return
+    for name, model in config.models.items():
+        if isinstance(model, EndpointModel) and model.price is None:
+            yield (
+                f"models.{name}.price",
+                "budget.max_cost_usd needs it: write "
+                "`price: {input_usd_per_million: …, output_usd_per_million: …}`",
+            )
 
 
 def _find_training_problems(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,8 @@ from flows.stages.family import Family, answer_stages, read_family, read_stage
 from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset
 from flows.work import Context, model_id
 from generators.answers import SamplerSettings
-from generators.operators import OPERATORS, bare_text
+from generators.operator_sets import OPERATORS
+from generators.operators import bare_text
 from generators.records import CHECK, Answer, Decision, Prompt, Verdict
 from trainers.evaluate import bootstrap_interval, pass_at_k
 

@@ -206,7 +206,7 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
             inner = f"{place}.{name}" if place else name
-            if inner not in ("name", "runs_dir"):
+            if inner not in ("name", "runs_dir", "budget"):
                 yield from list_changes(old.get(name), new.get(name), inner)
     elif old != new:
         yield f"{place}: {old!r} is now {new!r}"

@@ -20,6 +20,7 @@ from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
 from generators.journal import SqliteJournal
 from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
 from generators.records import Record, digest
+from generators.spending import FREE, Meter, MeteredClient, read_spending
 from generators.tables import R, write_records
 
 Tick = Callable[[int], None]
@@ -61,7 +62,8 @@ class Resources:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self._clients: dict[str, Client] = {}
-        self._lock = threading.Lock()
+        self._meter: Meter | None = None
+        self._lock = threading.RLock()
         self._journal: SqliteJournal | None = None
         self._requests: RequestLoop | None = None
 
@@ -70,7 +72,7 @@ class Resources:
         with self._lock:
             if self._journal is None:
                 self.config.journal_path.parent.mkdir(parents=True, exist_ok=True)
-                self._journal = SqliteJournal(self.config.journal_path).open()
+                self._journal = SqliteJournal(self.config.journal_path, run=self.config.name).open()
             return self._journal
 
     def client(self, name: str) -> Client:
@@ -79,8 +81,19 @@ class Resources:
             if name not in self._clients:
                 client = make_client(self.config.models[name])
                 own = isinstance(client, EmbeddedClient)
-                self._clients[name] = client if own else SharedClient(client)
+                self._clients[name] = client if own else SharedClient(self._put_on_meter(client))
             return self._clients[name]
+
+    def _put_on_meter(self, client: Client) -> Client:
+        """The client as far as the budget allows; one meter watches all models of the run."""
+        if self.config.budget is None:
+            return client
+        if self._meter is None:
+            servers = [m for m in self.config.models.values() if isinstance(m, EndpointModel)]
+            prices = {make_client(model).id: model.price or FREE for model in servers}
+            spent = read_spending(self.journal, self.config.name)
+            self._meter = Meter(self.config.budget, prices, spent)
+        return MeteredClient(client, self._meter)
 
     def ask(self, name: str, requests: Sequence[Request], tick: Tick | None) -> list[Outcome]:
         """Answer requests through the journal, from any thread."""

@@ -39,6 +39,8 @@ class Request(Record):
     sampling: Sampling
     seed: int
     """Made of cycle, round, parent, operator and sample index: see `draw_seed`."""
+    json_schema: dict[str, Any] | None = None
+    """The answer must be one JSON value of this schema; for chats only."""
 
 
 class Response(Record):
@@ -70,6 +72,11 @@ class Stopped(Exception):
     """The work was broken off; what is journalled stays."""
 
 
+class Divisible(list[int]):
+    """A planned unit whose requests may be answered apart: what the journal holds of it is left
+    out, and only the others are asked again."""
+
+
 class Client(Protocol):
     """A model that answers requests."""
 
@@ -79,7 +86,7 @@ class Client(Protocol):
     """How many units may be under way at once."""
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Group the requests' indices into units that are answered together."""
+        """Group the requests' indices into units that are answered together; see `Divisible`."""
         ...
 
     async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -109,8 +116,12 @@ def draw_seed(*parts: str | int) -> int:
 
 
 def request_key(model: str, request: Request) -> str:
-    """The journal's key: model id, messages or text, tools, params and the draw's seed."""
-    return digest("request", model, request, length=64)
+    """The journal's key: model id, messages or text, tools, params, the draw's seed and the schema.
+
+    A request without a schema keeps the key that it had before there were schemas.
+    """
+    left_out = {"json_schema"} if request.json_schema is None else None
+    return digest("request", model, request.model_dump(mode="json", exclude=left_out), length=64)
 
 
 async def answer_requests(
@@ -144,11 +155,12 @@ async def answer_requests(
             on_progress(sum(repeats[key] for key in fresh))
 
     asked, order = list(distinct.values()), list(distinct)
-    units = [[order[i] for i in unit] for unit in client.plan(asked)]
-    await _run_bounded(
-        [partial(settle, unit) for unit in units if any(key not in known for key in unit)],
-        client.concurrency,
-    )
+    units = []
+    for unit in client.plan(asked):
+        missing = [order[i] for i in unit if order[i] not in known]
+        if missing:
+            units.append(missing if isinstance(unit, Divisible) else [order[i] for i in unit])
+    await _run_bounded([partial(settle, unit) for unit in units], client.concurrency)
     return [known[key] for key in keys]
 
 

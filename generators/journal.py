@@ -4,7 +4,8 @@ A row is durable before `record` returns (write-ahead log, synchronous=FULL), an
 one flush to the disk: what arrives while a transaction is being committed goes into the next one.
 sqlite3 runs in one thread of its own, so that the file may be used from any event loop and any
 thread. Several processes may share it; of two outcomes under one key the first one stays. Each
-row carries a checksum, and a row that does not match its own is dropped and counts as not there.
+row names the run that paid for it, and carries a checksum of key, model and outcome: a row that
+does not match its own is dropped and counts as not there.
 """
 
 import asyncio
@@ -13,12 +14,12 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -27,14 +28,21 @@ from generators.errors import RunError
 from generators.records import canonical_json
 
 APPLICATION_ID = 0x7475746C  # "tutl", in the file's header
-SCHEMA_VERSION = 1
-SCHEMA = (
-    "CREATE TABLE outcomes (key TEXT PRIMARY KEY, model TEXT NOT NULL, "
-    "outcome TEXT NOT NULL, checksum TEXT NOT NULL)",
-    "CREATE INDEX outcomes_by_model ON outcomes (model)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
+STEPS = (
+    (
+        "CREATE TABLE outcomes (key TEXT PRIMARY KEY, model TEXT NOT NULL, "
+        "outcome TEXT NOT NULL, checksum TEXT NOT NULL)",
+        "CREATE INDEX outcomes_by_model ON outcomes (model)",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+    ),
+    (
+        "ALTER TABLE outcomes ADD COLUMN run TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE outcomes ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX outcomes_by_run ON outcomes (run, model)",
+    ),
 )
+"""What makes each version of the file out of the one before; a new file goes through all."""
+SCHEMA_VERSION = len(STEPS)
 BUSY_TIMEOUT_S = 60
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
@@ -50,6 +58,7 @@ REMEDIES = {
 }
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class JournalStats(NamedTuple):
@@ -64,7 +73,7 @@ class JournalStats(NamedTuple):
 class _Write(NamedTuple):
     """One call of `record`: its rows, and what to tell the caller when they are durable."""
 
-    rows: list[tuple[str, str, str, str]]
+    rows: list[tuple[str, str, str, str, str, int]]
     done: Future[None]
 
 
@@ -76,11 +85,13 @@ class _Read(NamedTuple):
 class SqliteJournal:
     """The journal in a SQLite file, made if it is not there. Use it as a context manager.
 
-    Every method raises RunError, with path and remedy, when the file cannot be used.
+    What is recorded is put down to `run`; what is found may come from any. Every method raises
+    RunError, with path and remedy, when the file cannot be used.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, run: str = "") -> None:
         self.path = Path(path)
+        self.run = run
         self._damaged = 0
         self._pending: list[_Write] = []
         self._lock = Lock()
@@ -121,7 +132,7 @@ class SqliteJournal:
         are written. Keys that are stored already keep what they have."""
         if not outcomes:
             return
-        write = _Write([_make_row(key, model, o) for key, o in outcomes.items()], Future())
+        write = _Write([self._make_row(key, model, o) for key, o in outcomes.items()], Future())
         with self._lock:
             if not self._pending:
                 # Raises when the journal is closed, before anybody could wait for nothing.
@@ -133,6 +144,23 @@ class SqliteJournal:
         """Count what the journal holds."""
         counts = self._thread.submit(self._count).result()
         return JournalStats(sum(counts.values()), counts, self._damaged)
+
+    def use(self, work: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """Have `work` do something with the file, in one transaction of the journal's own thread;
+        texts come out as bytes. `writes` takes the write lock first."""
+        return self._thread.submit(self._use, work, writes).result()
+
+    def _use(self, work: Callable[[sqlite3.Connection], T], writes: bool) -> T:
+        kind = "IMMEDIATE" if writes else "DEFERRED"
+        with self._explaining(), _transaction(self._connection, kind):
+            return work(self._connection)
+
+    def _make_row(
+        self, key: str, model: str, outcome: Outcome
+    ) -> tuple[str, str, str, str, str, int]:
+        text = canonical_json(outcome)
+        checksum = sum_up(key.encode(), model.encode(), text.encode())
+        return key, model, text, checksum.decode(), self.run, int(time.time())
 
     def _connect(self) -> sqlite3.Connection:
         """Connect, again and again while another process is turning the file into a journal:
@@ -161,22 +189,23 @@ class SqliteJournal:
         """Check whose file it is before anything in it is changed, then make it ours."""
         connection.text_factory = bytes  # damaged text may not be UTF-8
         with _transaction(connection, "DEFERRED"):
-            ours = self._is_ours(connection)
-        if not ours:
-            # Two processes may both arrive here; the second finds the first one's tables.
+            version = self._read_version(connection)
+        if version < SCHEMA_VERSION:
+            # Two processes may both arrive here; the second finds what the first one made.
             with _transaction(connection):
-                if not self._is_ours(connection):
-                    for statement in SCHEMA:
+                for statements in STEPS[self._read_version(connection) :]:
+                    for statement in statements:
                         connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
 
-    def _is_ours(self, connection: sqlite3.Connection) -> bool:
-        """Whether the file is a journal; False if it is empty. Raises RunError if neither."""
+    def _read_version(self, connection: sqlite3.Connection) -> int:
+        """The journal's version; 0 for an empty file. Raises RunError for anything else."""
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if owner == APPLICATION_ID and version != SCHEMA_VERSION:
+        if owner == APPLICATION_ID and version > SCHEMA_VERSION:
             raise RunError(
                 f"{self.path}: a journal of version {version}, this program writes version "
                 f"{SCHEMA_VERSION}; use the program that wrote it, or name another path"
@@ -185,7 +214,7 @@ class SqliteJournal:
             raise RunError(
                 f"{self.path}: {REMEDIES[sqlite3.SQLITE_NOTADB]} (a database of something else)"
             )
-        return owner == APPLICATION_ID
+        return version
 
     def _write_pending(self) -> None:
         """Write everything that waits in one transaction, and tell those who wait for it."""
@@ -195,7 +224,7 @@ class SqliteJournal:
         try:
             with self._explaining(), _transaction(self._connection):
                 self._connection.executemany(
-                    "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?)",
                     (row for write in writes for row in write.rows),
                 )
         except Exception as error:
@@ -226,7 +255,7 @@ class SqliteJournal:
         for key, model, text, checksum in rows:
             name = key.decode(errors="replace")
             try:
-                if checksum != _sum_up(key, model, text):
+                if checksum != sum_up(key, model, text):
                     raise ValueError("checksum")
                 read.sound[name] = OUTCOME.validate_json(text)
             except ValueError:
@@ -257,13 +286,8 @@ class SqliteJournal:
             raise RunError(f"{self.path}: {error}; {remedy}") from error
 
 
-def _make_row(key: str, model: str, outcome: Outcome) -> tuple[str, str, str, str]:
-    text = canonical_json(outcome)
-    checksum = _sum_up(key.encode(), model.encode(), text.encode())
-    return key, model, text, checksum.decode()
-
-
-def _sum_up(key: bytes, model: bytes, text: bytes) -> bytes:
+def sum_up(key: bytes, model: bytes, text: bytes) -> bytes:
+    """The checksum of a row."""
     return hashlib.sha256(b"\n".join((key, model, text))).hexdigest()[:32].encode()
 
 

@@ -9,9 +9,9 @@ about the endpoint and not about the request (a refused key, an unknown model) r
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from generators.clients import Failure, Outcome, Response
 from generators.errors import EndpointError
@@ -54,6 +54,15 @@ class Reply(NamedTuple):
     body: bytes
 
 
+class Expected(NamedTuple):
+    """What was asked for."""
+
+    max_tokens: int
+    """Tells a full answer from a cut one where the server does not."""
+    samples: int = 1
+    logprobs: bool = False
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -76,7 +85,24 @@ class _Said(_Part):
     tool_calls: tuple[_Call, ...] | None = None
 
 
+_Logprob = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Token(_Part):
+    logprob: _Logprob
+
+
+class _Logprobs(_Part):
+    """Of a chat, or of a raw completion."""
+
+    content: tuple[_Token, ...] | None = None
+    token_logprobs: tuple[_Logprob, ...] | None = None
+
+
 class _Choice(_Part):
+    index: int | None = None
+    logprobs: Any = None
+    """Read only where they were asked for: some servers send what they like."""
     message: _Said | None = None
     text: str | None = None
     finish_reason: str | None = None
@@ -93,14 +119,13 @@ class _Body(_Part):
     error: Any = None
 
 
-def read_reply(reply: Reply, *, max_tokens: int) -> Outcome:
-    """Turn a reply into an outcome.
+def read_reply(reply: Reply, expected: Expected) -> Failure | list[Outcome]:
+    """Turn a reply into an outcome for each sample, or a failure of all of them.
 
-    `max_tokens` tells a full answer from a cut one where the server does not. Raises EndpointError
-    for a status in `REMEDIES`, a redirect, or a used-up quota.
+    Raises EndpointError for a status in `REMEDIES`, a redirect, or a used-up quota.
     """
     if 200 <= reply.status < 300:
-        return _read_answer(reply, max_tokens)
+        return _read_answer(reply, expected)
     return _read_refusal(reply.status, reply.body)
 
 
@@ -138,7 +163,7 @@ def _read_message(body: bytes) -> str:
     return " ".join(words.encode(errors="replace").decode().split())[:500] or "(no text)"
 
 
-def _read_answer(reply: Reply, max_tokens: int) -> Outcome:
+def _read_answer(reply: Reply, expected: Expected) -> Failure | list[Outcome]:
     try:
         body = _Body.model_validate_json(_drop_half_characters(reply.body))
     except (ValueError, RecursionError) as error:
@@ -147,16 +172,59 @@ def _read_answer(reply: Reply, max_tokens: int) -> Outcome:
         return _read_error_in_answer(body.error)
     if not body.choices:
         return _malformed("empty_choices", "the answer has no choices")
-    choice = body.choices[0]
-    usage = Usage(
-        prompt_tokens=(body.usage and body.usage.prompt_tokens) or 0,
-        completion_tokens=(body.usage and body.usage.completion_tokens) or 0,
-    )
+    outcomes = _deal_choices(body.choices, body.usage or _Tokens(), expected)
+    for outcome in outcomes:
+        if outcome.kind == "response" or outcome.permanent:
+            return outcomes
+    return next(outcome for outcome in outcomes if outcome.kind == "failure")
+
+
+def _deal_choices(
+    choices: tuple[_Choice, ...], tokens: _Tokens, expected: Expected
+) -> list[Outcome]:
+    """An outcome for each sample, by the choices' `index`.
+
+    A server counts tokens for all choices together. The prompt's belong to the first answer; the
+    completions' are split evenly, and what is left over belongs to the first.
+    """
+    if expected.samples == 1:
+        found = {0: choices[0]}
+    else:
+        found = {place if c.index is None else c.index: c for place, c in enumerate(choices)}
+        found = {i: found[i] for i in range(expected.samples) if i in found}
+    share, rest = divmod(tokens.completion_tokens or 0, max(1, len(found)))
+    first = Usage(prompt_tokens=tokens.prompt_tokens or 0, completion_tokens=share + rest)
+    outcomes: list[Outcome] = []
+    for i in range(expected.samples):
+        usage = first if i == min(found, default=0) else Usage(completion_tokens=share)
+        outcomes.append(
+            _read_choice(found[i], usage, expected)
+            if i in found
+            else _malformed(
+                "missing_choice",
+                f"the server sent {len(found)} of {expected.samples} samples; if it never sends "
+                "more than one, set samples_per_request to 1",
+            )
+        )
+    return outcomes
+
+
+def _read_choice(choice: _Choice, usage: Usage, expected: Expected) -> Outcome:
     if choice.finish_reason in BROKEN_OFF:
         return _malformed("broken_off", f"the server gave up: {choice.finish_reason}")
-    cut = usage.completion_tokens >= max_tokens
+    cut = usage.completion_tokens >= expected.max_tokens
     finish = FINISH_REASONS.get(choice.finish_reason or "", "length" if cut else "stop")
-    return _compose_response(choice, usage, finish)
+    outcome = _compose_response(choice, usage, finish)
+    if outcome.kind == "failure" or not expected.logprobs or choice.logprobs is None:
+        return outcome
+    try:
+        logprobs = _Logprobs.model_validate(choice.logprobs)
+    except ValidationError as error:
+        return _say_where("logprobs", error)
+    found = logprobs.token_logprobs
+    if logprobs.content is not None:
+        found = tuple(token.logprob for token in logprobs.content)
+    return outcome.model_copy(update={"logprobs": found})
 
 
 def _compose_response(choice: _Choice, usage: Usage, finish: FinishReason) -> Outcome:
@@ -207,12 +275,15 @@ def _read_error_in_answer(error: Any) -> Failure:
 def _explain_malformed(reply: Reply, error: Exception) -> Failure:
     if reply.body.lstrip()[:1] == b"<" or "html" in reply.headers.get("content-type", ""):
         return _malformed("html", "a web page came instead of JSON; does base_url end in /v1?")
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] != "json_invalid":
-            where = ".".join(str(part) for part in first["loc"])
-            return _malformed("malformed", f"{where or 'answer'}: {first['msg']}")
+    if isinstance(error, ValidationError) and error.errors()[0]["type"] != "json_invalid":
+        return _say_where("", error)
     return _malformed("invalid_json", f"not a whole JSON text ({len(reply.body)} bytes)")
+
+
+def _say_where(field: str, error: ValidationError) -> Failure:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in (field, *first["loc"]) if part != "")
+    return _malformed("malformed", f"{where or 'answer'}: {first['msg']}")
 
 
 def _malformed(reason: str, message: str) -> Failure:

@@ -11,65 +11,43 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
-
-from generators.clients import Failure, Outcome, Request
+from generators.clients import Divisible, Failure, Outcome, Request
+from generators.endpoint_settings import EndpointSettings
 from generators.errors import ConfigError, EndpointError
-from generators.openai_answers import Reply, read_reply
-from generators.records import Message, Record, digest
+from generators.openai_answers import Expected, Reply, read_reply
+from generators.openai_requests import compose_body, estimate_tokens
+from generators.pacing import Breaker, Limits, Obstacle, Ticket
+from generators.records import Usage, digest
 from generators.retries import draw_backoff, read_retry_after
+from generators.structured import ask_for_repair, find_answer_faults
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 CONNECT_TIMEOUT_S = 10.0
-OWN_FIELDS = frozenset({"messages", "model", "n", "prompt", "stream", "tools"})
 
 
-class EndpointSettings(Record):
-    """An OpenAI-compatible server and how to treat it."""
+@dataclass
+class _Errand:
+    """One request on its way, with all its attempts."""
 
-    base_url: str
-    """The root of its API, for example `http://127.0.0.1:8000/v1`."""
-    api_key_env: str = ""
-    """The environment variable that holds the key; empty where the server wants none."""
-    model: str = Field(min_length=1)
-    """The name by which the server knows the model."""
-    concurrency: int = Field(default=64, ge=1)
-    """Requests in flight at once."""
-    timeout_s: float = Field(default=120, gt=0)
-    """How long the server may be silent before a request is given up and sent again."""
-    deadline_s: float = Field(default=600, gt=0)
-    """How long one request may take with all its attempts and waits."""
-    max_attempts: int = Field(default=6, ge=1)
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """More fields for every request, for example `chat_template_kwargs`; null takes a field out
-    (`seed: null` for servers that refuse seeds)."""
+    path: str
+    body: dict[str, Any]
+    expected: Expected
+    scope: asyncio.Timeout
+    last: str = "no attempt was made"
+    """How the last attempt failed."""
 
-    @field_validator("base_url")
-    @classmethod
-    def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not a URL like http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:
-            raise ValueError("a URL must not hold a password; name its variable in api_key_env")
-        return url.rstrip("/")
-
-    @field_validator("extra_body")
-    @classmethod
-    def _check_extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        if own := sorted(OWN_FIELDS & extra.keys()):
-            raise ValueError(f"{', '.join(own)}: set by the run itself, take it out")
-        return extra
+    def count_remaining_s(self) -> float:
+        return (self.scope.when() or 0.0) - asyncio.get_running_loop().time()
 
 
 class OpenAICompatibleClient:
-    """A model behind an OpenAI-compatible API; a unit is one request.
+    """A model behind an OpenAI-compatible API; a unit is one request to it.
 
     It may be used from several event loops, one after another or at once: each has connections of
     its own. `close` gives back those of the loop it is called in; asked again, they are reopened.
@@ -78,24 +56,44 @@ class OpenAICompatibleClient:
     def __init__(self, settings: EndpointSettings, *, model_id: str) -> None:
         """Raises ConfigError if the key's environment variable is not set."""
         self.settings = settings
-        extra = settings.extra_body
         # Other fields make other answers, which must not be found under the same journal key.
-        self.id = f"{model_id}+{digest(extra, length=8)}" if extra else model_id
+        shaped = [settings.extra_body] if settings.extra_body else []
+        shaped += ["logprobs"] if settings.logprobs else []
+        self.id = f"{model_id}+{digest(*shaped, length=8)}" if shaped else model_id
         self.concurrency = settings.concurrency
         self._key = _read_key(settings.api_key_env)
         self._connections: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
         self._lock = Lock()
         self._reached = False
         self._not_before = 0.0  # the server asked for quiet until then (time.monotonic)
+        self._limits = Limits(settings.requests_per_minute, settings.tokens_per_minute)
+        self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_s)
 
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
-        """Each request is a unit of its own."""
-        return [[i] for i in range(len(requests))]
+        """Each request is a unit of its own, or each `samples_per_request` that differ in nothing
+        but the seed. A request with a schema stays alone: its repair is a talk of its own."""
+        most = self.settings.samples_per_request
+        if most == 1:
+            return [[i] for i in range(len(requests))]
+        alike: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            alone = request.json_schema is not None
+            kind = str(i) if alone else digest(request.model_copy(update={"seed": 0}))
+            alike.setdefault(kind, []).append(i)
+        return [
+            Divisible(indices[start : start + most])
+            for indices in alike.values()
+            for start in range(0, len(indices), most)
+        ]
 
     async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
         """Answer one unit. Raises EndpointError if the server cannot be reached at first contact
         or refuses us altogether; everything else is an outcome."""
-        return [await self._answer(request) for request in requests]
+        outcomes: dict[int, Outcome] = {}
+        for unit in self.plan(requests):
+            answered = await self._answer([requests[i] for i in unit])
+            outcomes |= zip(unit, answered, strict=True)
+        return [outcomes[i] for i in range(len(requests))]
 
     async def probe(self) -> None:
         """Check that the server can be reached and lets us in; raises EndpointError if not."""
@@ -108,7 +106,7 @@ class OpenAICompatibleClient:
             raise self._complain(f"HTTP {reply.status} at /models; wait until the server is ready")
         if reply.status < 300 and not _is_json(reply.body):
             raise self._complain("no JSON at /models; check base_url, which often ends in /v1")
-        self._read(reply, max_tokens=1)
+        self._read(reply, Expected(max_tokens=1))
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
@@ -117,49 +115,116 @@ class OpenAICompatibleClient:
         if connection is not None:
             await connection.close()
 
-    async def _answer(self, request: Request) -> Outcome:
-        path, body = self._compose(request)
-        last = "no attempt was made"
-        scope = asyncio.timeout(self.settings.deadline_s)
+    async def _answer(self, unit: Sequence[Request]) -> list[Outcome]:
+        """The outcomes of requests that differ in nothing but the seed; the first one's is sent."""
+        settings, request = self.settings, unit[0]
+        path, body = compose_body(
+            request,
+            model=settings.model,
+            samples=len(unit),
+            logprobs=settings.logprobs,
+            extra=settings.extra_body,
+        )
+        expected = Expected(request.sampling.max_tokens, len(unit), settings.logprobs)
+        errand = _Errand(path, body, expected, asyncio.timeout(settings.deadline_s))
         try:
-            async with scope:
-                for attempt in range(1, self.settings.max_attempts + 1):
-                    if refusal := await self._wait_for_turn(scope):
-                        return refusal
-                    outcome = await self._attempt(path, body, request.sampling.max_tokens)
-                    final = attempt == self.settings.max_attempts
-                    if not isinstance(outcome, Failure) or outcome.permanent or final:
-                        return outcome
-                    last = outcome.message
-                    await asyncio.sleep(draw_backoff(attempt))
+            async with errand.scope:
+                outcomes = await self._ask(errand)
+                if request.json_schema is not None and not isinstance(outcomes, Failure):
+                    outcomes = [await self._hold_to_schema(errand, outcomes[0], request)]
+                return [outcomes] * len(unit) if isinstance(outcomes, Failure) else outcomes
         except TimeoutError:
-            if not scope.expired():
+            if not errand.scope.expired():
                 raise
-        message = f"no answer within {self.settings.deadline_s:g} s (last: {last})"
-        return Failure(reason="deadline", message=message, permanent=False)
+        message = f"no answer within {settings.deadline_s:g} s (last: {errand.last})"
+        return [Failure(reason="deadline", message=message, permanent=False)] * len(unit)
 
-    async def _wait_for_turn(self, scope: asyncio.Timeout) -> Failure | None:
-        """Wait out a pause the server asked for; a failure at once where it outlasts the deadline,
-        so that a long pause neither holds the run up nor is broken by the next request."""
-        wait_s = self._not_before - time.monotonic()
-        if wait_s <= 0:
-            return None
-        if wait_s > (scope.when() or 0.0) - asyncio.get_running_loop().time():
-            message = f"the server asked to wait {wait_s:.0f} s, past deadline_s"
-            return Failure(reason="told_to_wait", message=message, permanent=False)
-        await asyncio.sleep(wait_s + draw_backoff(1))
+    async def _hold_to_schema(self, errand: _Errand, said: Outcome, request: Request) -> Outcome:
+        """The answer, if it follows the schema; else what one repair round makes of it."""
+        schema = request.json_schema or {}
+        if said.kind == "failure" or said.tool_calls:
+            return said
+        faults = find_answer_faults(said.text, schema)
+        if not faults:
+            return said
+        turns = errand.body["messages"] + ask_for_repair(said.text, faults)
+        errand.body = errand.body | {"messages": turns}
+        errand.last = f"the answer broke its schema: {faults[0]}"
+        outcomes = await self._ask(errand)
+        repaired = outcomes if isinstance(outcomes, Failure) else outcomes[0]
+        if repaired.kind == "failure":
+            return repaired
+        if not repaired.tool_calls and (faults := find_answer_faults(repaired.text, schema)):
+            message = f"the answer broke its schema twice: {faults[0]}"
+            return Failure(reason="schema", message=message, permanent=False)
+        usage = Usage(
+            prompt_tokens=said.usage.prompt_tokens + repaired.usage.prompt_tokens,
+            completion_tokens=said.usage.completion_tokens + repaired.usage.completion_tokens,
+        )
+        return repaired.model_copy(update={"usage": usage})
+
+    async def _ask(self, errand: _Errand) -> Failure | list[Outcome]:
+        """Send until there is an answer, a failure that will not pass, or no attempt is left."""
+        tokens = 0
+        if self.settings.tokens_per_minute is not None:
+            tokens = estimate_tokens(errand.body, errand.expected.max_tokens)
+        attempt = 0
+        while True:
+            attempt += 1
+            ticket = Ticket(tokens)
+            try:
+                if refusal := await self._wait_for_turn(errand, ticket):
+                    return refusal
+                outcomes = await self._attempt(errand, ticket)
+            finally:
+                self._limits.leave(ticket)
+                self._breaker.leave(ticket)
+            final = attempt == self.settings.max_attempts
+            if not isinstance(outcomes, Failure) or outcomes.permanent or final:
+                return outcomes
+            errand.last = outcomes.message
+            await asyncio.sleep(draw_backoff(attempt))
+
+    async def _wait_for_turn(self, errand: _Errand, ticket: Ticket) -> Failure | None:
+        """Wait until nothing holds the request back; a failure at once where that outlasts the
+        deadline, so that a long pause neither holds the run up nor is broken by the next request.
+        """
+        while obstacle := self._find_obstacle(ticket):
+            if obstacle.wait_s > errand.count_remaining_s():
+                return Failure(reason=obstacle.reason, message=obstacle.message, permanent=False)
+            await asyncio.sleep(obstacle.sleep_s)
         return None
 
-    async def _attempt(self, path: str, body: dict[str, Any], max_tokens: int) -> Outcome:
-        reply = await self._send("POST", path, body)
+    def _find_obstacle(self, ticket: Ticket) -> Obstacle | None:
+        """A pause the server asked for, an open circuit, or one of our own limits."""
+        obstacle = self._breaker.enter(ticket)
+        pause_s = self._not_before - time.monotonic()
+        if pause_s > 0:
+            message = f"the server asked to wait {pause_s:.0f} s, past deadline_s"
+            obstacle = Obstacle("told_to_wait", message, pause_s, pause_s + draw_backoff(1))
+        if obstacle is None:
+            return self._limits.take(ticket)
+        # Out of the queue: the one that may probe must not stand behind those that wait for it.
+        self._limits.leave(ticket)
+        return obstacle
+
+    async def _attempt(self, errand: _Errand, ticket: Ticket) -> Failure | list[Outcome]:
+        reply = await self._send("POST", errand.path, errand.body)
         if isinstance(reply, Failure):
+            self._breaker.note_failure(ticket)
             return reply
-        outcome = self._read(reply, max_tokens)
-        if isinstance(outcome, Failure) and not outcome.permanent:
+        outcomes = self._read(reply, errand.expected)
+        if isinstance(outcomes, Failure) and not outcomes.permanent:
             pause_s = read_retry_after(reply.headers)
-            if pause_s is not None:
-                self._not_before = max(self._not_before, time.monotonic() + pause_s)
-        return outcome
+            if pause_s is None:
+                self._breaker.note_failure(ticket)
+                return outcomes
+            self._not_before = max(self._not_before, time.monotonic() + pause_s)
+        # A server that refuses with a reason, or says when to come back, is not down.
+        self._breaker.note_life()
+        if not isinstance(outcomes, Failure) and (used := _count_tokens(outcomes)):
+            self._limits.settle(ticket, used)
+        return outcomes
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None
@@ -213,34 +278,18 @@ class OpenAICompatibleClient:
             return Failure(reason="timeout", message=message, permanent=False)
         return Failure(reason="connection", message=message, permanent=False)
 
-    def _read(self, reply: Reply, max_tokens: int) -> Outcome:
+    def _read(self, reply: Reply, expected: Expected) -> Failure | list[Outcome]:
         """`read_reply`, with the endpoint named and the key hidden in whatever is complained of."""
         try:
-            outcome = read_reply(reply, max_tokens=max_tokens)
+            outcomes = read_reply(reply, expected)
         except EndpointError as error:
             raise self._complain(str(error)) from None
-        if isinstance(outcome, Failure):
-            return outcome.model_copy(update={"message": self._hide(outcome.message)})
-        return outcome
+        if isinstance(outcomes, Failure):
+            return self._hide_in(outcomes)
+        return [o if o.kind == "response" else self._hide_in(o) for o in outcomes]
 
-    def _compose(self, request: Request) -> tuple[str, dict[str, Any]]:
-        """The path and the body of a request."""
-        sampling = request.sampling
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "seed": request.seed,
-            "stop": list(sampling.stop) or None,
-        }
-        if request.text is not None:
-            path, body["prompt"] = "/completions", request.text
-        else:
-            path, body["messages"] = "/chat/completions", [_write(m) for m in request.messages]
-            body["tools"] = list(request.tools) or None
-        body |= self.settings.extra_body
-        return path, {name: value for name, value in body.items() if value is not None}
+    def _hide_in(self, failure: Failure) -> Failure:
+        return failure.model_copy(update={"message": self._hide(failure.message)})
 
     def _complain(self, what: str) -> EndpointError:
         return EndpointError(f"{self.settings.base_url}: {self._hide(what)}")
@@ -287,10 +336,9 @@ def _open_connections(settings: EndpointSettings) -> "AsyncOpenAI":
     return connection
 
 
-def _write(message: Message) -> dict[str, Any]:
-    """A message as servers take it. Earlier reasoning is left out: some refuse it."""
-    left_out = {"reasoning_content"} if message.tool_calls else {"reasoning_content", "tool_calls"}
-    return message.model_dump(mode="json", exclude=left_out, exclude_none=True)
+def _count_tokens(outcomes: list[Outcome]) -> int:
+    answers = [outcome for outcome in outcomes if outcome.kind == "response"]
+    return sum(a.usage.prompt_tokens + a.usage.completion_tokens for a in answers)
 
 
 def _list_causes(error: BaseException | None) -> list[BaseException]:

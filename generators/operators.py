@@ -1,41 +1,23 @@
 """Evolution operators: how one prompt becomes another (Evol-Instruct, Xu et al. 2023).
 
-Six operators ask a language model to rewrite the task: five in depth, one in breadth. What comes
-back has lost its answer key, and a child never inherits its parent's: a rewritten question with
-the old answer is poison. Two operators give the child a key of its own: `constraint` attaches
-machine-checkable constraints and states them in the prompt, `procedural` draws a new entry at
-another difficulty from the prompt's generator, which computes the answer. A rewritten task of an
-open domain gets a constraint as well; any other stays without a check and is quarantined.
+Most operators ask a language model to rewrite the task; which ones is a matter of its domain
+(`generators.operator_sets`). What comes back has lost its answer key, and a child never inherits
+its parent's: a rewritten question with the old answer is poison. Two operators give the child a key
+of its own: `constraint` attaches machine-checkable constraints and states them in the prompt,
+`procedural` draws a new entry at another difficulty from the prompt's generator, which computes the
+answer. A rewritten task of an open domain gets a constraint as well; any other stays without a
+check and is quarantined.
 """
 
 import random
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from generators import constraints, procedural
 from generators.clients import Failure, Outcome, Request, Sampling, draw_seed
+from generators.operator_sets import OPERATORS, list_operators
 from generators.prompting import Form, hash_template, render_request
 from generators.records import ConstraintCheck, Message, ProceduralCheck, Prompt, Record
-
-
-class Operator(NamedTuple):
-    name: str
-    kind: Literal["depth", "breadth", "key"]
-
-
-OPERATORS = {
-    operator.name: operator
-    for operator in (
-        Operator("add_constraints", "depth"),
-        Operator("deepen", "depth"),
-        Operator("concretise", "depth"),
-        Operator("increase_reasoning", "depth"),
-        Operator("complicate_input", "depth"),
-        Operator("breadth", "breadth"),
-        Operator("constraint", "key"),
-        Operator("procedural", "key"),
-    )
-}
 
 
 class EvolveSettings(Record):
@@ -43,9 +25,10 @@ class EvolveSettings(Record):
 
     model: str
     """The model that rewrites: a name under `models`."""
-    rounds: int = 2
-    operators: tuple[str, ...] = tuple(OPERATORS)
-    """One of these that fits the prompt is chosen uniformly."""
+    rounds: int = 4
+    operators: tuple[str, ...] | None = None
+    """One of these that fits the prompt is chosen uniformly. Where none is named, each domain has
+    a set of its own."""
     parents: dict[str, int] | None = None
     """At most so many parents of a domain in each round; domains left out do not evolve.
     Without it every prompt evolves."""
@@ -104,14 +87,16 @@ def pick_parents(pool: Sequence[Prompt], settings: EvolveSettings, draw: Draw) -
 
 
 def fitting_operators(prompt: Prompt, settings: EvolveSettings) -> list[str]:
-    """The operators of the settings that can work on this prompt."""
+    """The operators of the settings, or of the domain's set, that can work on this prompt."""
+    named = settings.operators
+    names = list_operators(prompt.domain) if named is None else named
     if isinstance(prompt.check, ProceduralCheck):
-        return [name for name in settings.operators if name == "procedural"]
+        return [name for name in names if name == "procedural"]
     unkeyed = prompt.check is None or isinstance(prompt.check, ConstraintCheck)
     can_constrain = unkeyed and prompt.domain in settings.open_domains
     return [
         name
-        for name in settings.operators
+        for name in names
         if OPERATORS[name].kind != "key" or (name == "constraint" and can_constrain)
     ]
 

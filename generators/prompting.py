@@ -1,7 +1,8 @@
 """Prompts to models are files: `templates/chat/*.jinja` for models that follow instructions,
 `templates/complete/*.jinja`, with examples, for small and base models that only continue text.
+What several templates share is a frame (`templates/chat/rewrite.frame`) that they extend.
 
-A template's hash goes into the lineage of every row that it made.
+A template's hash goes into the lineage of every row that it made, and covers what it extends.
 """
 
 import functools
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+from jinja2 import meta
 
 from generators.clients import Request, Sampling
 from generators.errors import ConfigError
@@ -34,14 +36,29 @@ def render_request(form: Form, name: str, sampling: Sampling, seed: int, **slots
 
 @functools.cache
 def hash_template(form: Form, name: str) -> str:
-    """The first 16 hex digits of the SHA-256 of the template's file."""
-    return hashlib.sha256(_file(form, name).read_bytes()).hexdigest()[:16]
+    """The first 16 hex digits of the SHA-256 of the template's file and of those it extends."""
+    files = _with_frames(_file(form, name))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _with_frames(file: Path) -> list[Path]:
+    """A template's file, then the files that it extends or includes, however deep."""
+    tree = _environment().parse(file.read_text(encoding="utf-8"))
+    names = [name for name in meta.find_referenced_templates(tree) if name is not None]
+    return [file, *(inner for name in names for inner in _with_frames(TEMPLATES / name))]
+
+
+def _template(form: Form, name: str) -> jinja2.Template:
+    return _environment().get_template(_file(form, name).relative_to(TEMPLATES).as_posix())
 
 
 @functools.cache
-def _template(form: Form, name: str) -> jinja2.Template:
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    return environment.from_string(_file(form, name).read_text(encoding="utf-8"))
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )
 
 
 def _file(form: Form, name: str) -> Path:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from filters.eliminate import eliminate
+from filters.equality import read_judgement
 from flows.stages.answer import load_sampler_examples
 from flows.stages.family import evolve_stages, read_family
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.answers import draft_samples
 from generators.clients import Outcome, Request, Sampling
+from generators.operator_sets import OPERATORS
 from generators.operators import (
-    OPERATORS,
     Attempt,
     Draw,
     EvolveSettings,
@@ -46,7 +47,8 @@ class EvolveStage:
         config, folder, round = context.config, context.folder, self.round
         prober = config.answer.samplers[0]
         form = config.models[self.settings.model].form
-        templates = [n for n in self.settings.operators if OPERATORS[n].kind != "key"]
+        named = OPERATORS if self.settings.operators is None else self.settings.operators
+        templates = [name for name in named if OPERATORS[name].kind != "key"]
         settings = [
             self.settings.model_dump(mode="json", exclude={"rounds"}),
             context.model_settings(self.settings.model),
@@ -138,12 +140,12 @@ class EvolveStage:
             for attempt in attempts
         ]
         outcomes = self._ask(context, requests, None) if requests else []
-        words = {
-            attempt.id: outcome.text.strip().casefold()
+        judgements = {
+            attempt.id: read_judgement(outcome.text)
             for attempt, outcome in zip(attempts, outcomes, strict=True)
             if outcome.kind == "response"
         }
-        return {id: word.startswith("equal") for id, word in words.items()}
+        return {id: equal for id, equal in judgements.items() if equal is not None}
 
     def _probe(self, context: Context, attempts: Sequence[Attempt]) -> dict[str, str]:
         """The answer that each child gets: the first sampler's first sample."""

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "evaluate": "CONFIG|MODEL",
     "report": "RUN",
     "verify": "FILE",
+    "estimate": "CONFIG",
 }
 VERBS = list(ARGUMENTS)
 HEAVY = [
@@ -101,6 +102,16 @@ def test_every_verb_has_an_example_and_json(verb: str) -> None:
     assert "--json" in shown
 
 
+@pytest.mark.parametrize(
+    ("tool", "wanted"), [("stats", "PATH"), ("export", "PATH OUT"), ("prune", "PATH")]
+)
+def test_journal_tools_have_examples_and_json(tool: str, wanted: str) -> None:
+    shown = tutelage("journal", tool, "--help").stdout
+    assert shown.splitlines()[0] == f"Usage: tutelage journal {tool} [OPTIONS] {wanted}"
+    assert f"Example: tutelage journal {tool} " in shown
+    assert "--json" in shown
+
+
 def test_version_is_the_packages() -> None:
     done = tutelage("--version")
     assert (done.returncode, done.stdout) == (0, "0.1.0\n")
@@ -112,7 +123,7 @@ def test_version_is_the_packages() -> None:
         pytest.param(
             ["rnu", "x"],
             'Unknown command "rnu". Did you mean "run"? Available commands: run, preview, '
-            "validate, train, evaluate, report, verify. See `tutelage --help`.",
+            "validate, train, evaluate, report, verify, estimate, ... See `tutelage --help`.",
             id="unknown verb",
         ),
         pytest.param(

@@ -142,14 +142,21 @@ class LoopbackServer:
 
 
 def answer(call: Call) -> dict[str, Any]:
-    """The good answer: what was asked, with the seed, so that each draw has its own text."""
+    """The good answer: what was asked, with the seed, so that each draw has its own text; further
+    samples of one request count up behind the seed."""
     if call.path.endswith("/models"):
         return {"object": "list", "data": [{"id": "tiny", "object": "model"}]}
-    text = expected_text(call.asked, call.body.get("seed"))
+    samples, seed = call.body.get("n", 1), call.body.get("seed")
+    choices = [_choose(call, i, seed if i == 0 else f"{seed}+{i}") for i in range(samples)]
+    usage = {"prompt_tokens": 7, "completion_tokens": 3 * samples}
+    return {"choices": choices, "usage": usage}
+
+
+def _choose(call: Call, index: int, seed: int | str | None) -> dict[str, Any]:
+    text = expected_text(call.asked, seed)
     said = {"text": text} if "prompt" in call.body else {"message": {"content": text}}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3}
-    return {"choices": [{"index": 0, "finish_reason": "stop", **said}], "usage": usage}
+    return {"index": index, "finish_reason": "stop", **said}
 
 
-def expected_text(asked: str, seed: int | None) -> str:
+def expected_text(asked: str, seed: int | str | None) -> str:
     return f"{asked} -> {seed}"

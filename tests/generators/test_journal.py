@@ -3,6 +3,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -229,6 +230,65 @@ def test_full_disk_says_where_and_what_to_do(tmp_path: Path) -> None:
         assert asyncio.run(journal.find(["a", "b"])) == {"a": respond("kept")}
 
 
+VERSION_1 = """
+CREATE TABLE outcomes (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, outcome TEXT NOT NULL, checksum TEXT NOT NULL
+);
+CREATE INDEX outcomes_by_model ON outcomes (model);
+PRAGMA application_id = 1953854572;
+PRAGMA user_version = 1;
+INSERT INTO outcomes VALUES ('a', 'm',
+    '{"kind":"failure","message":"no","permanent":true,"reason":"content_filter"}',
+    '8605621ac80a1815fdf07717d164fb60');
+"""
+
+
+def make_version_1(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_1)
+    connection.close()
+
+
+def read_rows(path: Path, columns: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(f"SELECT {columns} FROM outcomes ORDER BY key").fetchall()
+    finally:
+        connection.close()
+
+
+def test_row_names_the_run_that_paid_and_when(tmp_path: Path) -> None:
+    path, before = tmp_path / "journal.sqlite", int(time.time())
+    with SqliteJournal(path, run="first") as journal:
+        asyncio.run(journal.record({"a": respond("1")}, model="m"))
+    with SqliteJournal(path, run="second") as journal:
+        asyncio.run(journal.record({"a": respond("2"), "b": respond("3")}, model="m"))
+
+    assert read_rows(path, "key, run") == [("a", "first"), ("b", "second")]
+    moments = [moment for (moment,) in read_rows(path, "at")]
+    assert all(isinstance(m, int) and before <= m <= time.time() for m in moments)
+
+
+def test_journal_of_version_1_is_brought_up_to_date_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    make_version_1(path)
+
+    assert load(path, "a") == {"a": FILTERED}
+    store(path, {"b": respond("new")})
+    assert load(path, "a", "b") == {"a": FILTERED, "b": respond("new")}
+    assert read_rows(path, "key, run, at > 0") == [("a", "", 0), ("b", "", 1)]
+
+
+def test_many_may_bring_a_journal_up_to_date_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.sqlite" for i in range(10)]
+    for path in paths:
+        make_version_1(path)
+    with ThreadPoolExecutor(8) as openers:
+        for path in paths:
+            found = list(openers.map(lambda path: load(path, "a"), [path] * 8))
+            assert found == [{"a": FILTERED}] * 8
+
+
 def make_text_file(path: Path) -> None:
     path.write_text("not a database, but long enough to have a header of a hundred bytes " * 3)
 
@@ -239,7 +299,7 @@ def make_other_database(path: Path) -> None:
 
 def make_later_version(path: Path) -> None:
     store(path, {"a": respond("later")})
-    alter(path, "PRAGMA user_version = 99")
+    alter(path, "PRAGMA user_version = 3")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +307,11 @@ def make_later_version(path: Path) -> None:
     [
         pytest.param(make_text_file, "file is not a database; it is not a journal", id="text"),
         pytest.param(make_other_database, "a database of something else", id="other database"),
-        pytest.param(make_later_version, "a journal of version 99", id="other version"),
+        pytest.param(
+            make_later_version,
+            "a journal of version 3, this program writes version 2; use the program",
+            id="other version",
+        ),
         pytest.param(Path.mkdir, "unable to open database file; check that", id="folder"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 
 from generators.clients import Failure, Request, Response, Sampling
 from generators.constraints import state
+from generators.operator_sets import GENERAL, OPERATOR_SETS, OPERATORS
 from generators.operators import (
-    OPERATORS,
     Attempt,
     Draw,
     EvolveSettings,
@@ -34,6 +34,7 @@ from generators.records import (
     Usage,
 )
 
+CODE, MATHS = list(OPERATOR_SETS["code"]), list(OPERATOR_SETS["maths"])
 LLM_OPERATORS = [name for name, operator in OPERATORS.items() if operator.kind != "key"]
 SETTINGS = EvolveSettings(model="m")
 DRAW = Draw(run_seed=7, cycle=1, round=1)
@@ -130,13 +131,13 @@ def test_what_no_operator_fits_is_no_parent() -> None:
 @pytest.mark.parametrize(
     ("check", "domain", "operators"),
     [
-        (None, "writing", [*LLM_OPERATORS, "constraint"]),
-        (CONSTRAINED, "explaining", [*LLM_OPERATORS, "constraint"]),
-        (CONSTRAINED, "code", LLM_OPERATORS),
-        (None, "maths", LLM_OPERATORS),
-        (MathCheck(answer="5"), "maths", LLM_OPERATORS),
-        (JsonSchemaCheck(schema={}), "writing", LLM_OPERATORS),
-        (JudgeCheck(rubric="kind"), "writing", LLM_OPERATORS),
+        (None, "writing", [*GENERAL, "constraint"]),
+        (CONSTRAINED, "explaining", [*GENERAL, "constraint"]),
+        (CONSTRAINED, "code", CODE),
+        (None, "maths", MATHS),
+        (MathCheck(answer="5"), "maths", MATHS),
+        (JsonSchemaCheck(schema={}), "writing", list(GENERAL)),
+        (JudgeCheck(rubric="kind"), "writing", list(GENERAL)),
         (ProceduralCheck(task="gcd", entry={}), "maths", ["procedural"]),
         (ProceduralCheck(task="gcd", entry={}), "writing", ["procedural"]),
     ],
@@ -156,13 +157,17 @@ def test_operators_fit_the_kind_of_prompt(
     check: Check | None, domain: str, operators: list[str]
 ) -> None:
     assert fitting_operators(make_prompt(check=check, domain=domain), SETTINGS) == operators
+
+
+def test_operators_named_by_hand_are_chosen_from_whatever_the_domain() -> None:
     some = SETTINGS.model_copy(update={"operators": ("procedural", "deepen", "constraint")})
-    assert set(fitting_operators(make_prompt(check=check, domain=domain), some)) == (
-        {*some.operators} & {*operators}
-    )
+    assert fitting_operators(make_prompt(), some) == ["deepen", "constraint"]
+    assert fitting_operators(make_prompt(domain="maths"), some) == ["deepen"]
 
 
-@pytest.mark.parametrize(("domain", "count"), [("writing", 7), ("maths", 6)])
+@pytest.mark.parametrize(
+    ("domain", "count"), [("writing", 7), ("reasoning", 6), ("code", 5), ("maths", 2)]
+)
 def test_operators_are_chosen_uniformly(domain: str, count: int) -> None:
     each = 600
     prompts = [make_prompt(f"Task {i}", domain=domain) for i in range(count * each)]
@@ -172,9 +177,18 @@ def test_operators_are_chosen_uniformly(domain: str, count: int) -> None:
     assert 500 < min(chosen.values()) <= each <= max(chosen.values()) < 700
 
 
-def test_there_are_six_operators_for_models_and_two_by_key() -> None:
+def test_general_tasks_keep_the_draws_they_had() -> None:
+    prompts = [make_prompt(f"Task {i}") for i in range(6)]
+    assert [choose_operator(prompt, SETTINGS, DRAW) for prompt in prompts] == [
+        *("concretise", "complicate_input", "breadth"),
+        *("add_constraints", "increase_reasoning", "concretise"),
+    ]
+
+
+def test_every_operator_of_a_model_is_in_one_set() -> None:
     kinds = Counter(operator.kind for operator in OPERATORS.values())
-    assert kinds == {"depth": 5, "breadth": 1, "key": 2}
+    assert kinds == {"depth": 11, "breadth": 1, "downward": 1, "key": 2}
+    assert [*GENERAL, *CODE, *MATHS] == LLM_OPERATORS
     assert all(name == operator.name for name, operator in OPERATORS.items())
 
 
@@ -201,7 +215,7 @@ def test_each_rewrite_has_a_seed_of_its_own() -> None:
         for operator in LLM_OPERATORS
         for draw in (DRAW, DRAW._replace(round=2), DRAW._replace(cycle=2))
     }
-    assert len(seeds) == 3 * 6 * 3
+    assert len(seeds) == 3 * 13 * 3
 
 
 @pytest.mark.parametrize("operator", LLM_OPERATORS)

@@ -8,7 +8,7 @@ import pytest
 
 from generators.clients import Request, Sampling
 from generators.errors import ConfigError
-from generators.operators import OPERATORS
+from generators.operator_sets import OPERATORS
 from generators.prompting import TEMPLATES, Form, hash_template, render_request
 from generators.records import Message
 from generators.seed_lines import Example
@@ -70,7 +70,7 @@ def test_what_operators_in_depth_share_comes_first() -> None:
     texts = [read_text(render_request("chat", name, SAMPLING, 0, task=TASK)) for name in depth]
     heads = {tuple(text.split("\n")[:3]) for text in texts}
     assert len(heads) == 1
-    assert len(set(texts)) == len(depth) == 5
+    assert len(set(texts)) == len(depth) == 11
 
 
 @pytest.mark.parametrize("form", ["chat", "complete"])
@@ -106,19 +106,24 @@ def test_a_template_that_is_not_there_is_named() -> None:
         render_request("chat", "widen", SAMPLING, 0, task="Sing.")
     assert str(caught.value) == (
         "templates/chat/widen.jinja: no such template (there are: add_constraints, breadth, "
-        "complicate_input, concretise, deepen, equality, increase_reasoning)"
+        "code_add_constraints, code_complexity, code_erroneous_code, code_more_steps, "
+        "code_rare_requirement, complicate_input, concretise, deepen, equality, "
+        "increase_reasoning, maths_easier, maths_harder)"
     )
 
 
-def test_each_template_has_the_hash_of_its_file() -> None:
+def test_each_template_has_the_hash_of_its_file_and_its_frame() -> None:
     files = sorted(TEMPLATES.glob("*/*.jinja"))
-    hashes: dict[str, str] = {}
+    frame = (TEMPLATES / "chat/rewrite.frame").read_bytes()
+    hashes = set()
     for file in files:
         form: Any = file.parent.name
-        hashes[hash_template(form, file.stem)] = str(file)
-        expected = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        content = file.read_bytes()
+        whole = content + b"\0" + frame if content.startswith(b"{% extends") else content
+        expected = hashlib.sha256(whole).hexdigest()[:16]
         assert hash_template(form, file.stem) == expected
-    assert len(hashes) == len(files) == 15
+        hashes.add(expected)
+    assert len(hashes) == len(files) == 29
 
 
 def test_every_operator_of_a_model_has_both_forms() -> None:

@@ -1,0 +1,38 @@
+"""tutelage as a run asks: probed, the loop in a thread of its own, the journal in a file."""
+
+from chain import IN_FLIGHT, MAX_TOKENS, TEMPERATURE, read_chain, take_cost
+
+from flows.request_loop import RequestLoop, SharedClient
+from generators.clients import Request, Sampling, answer_requests, draw_seed
+from generators.journal import SqliteJournal
+from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
+from generators.records import Message
+
+
+def main() -> None:
+    chain = read_chain()
+    answers: list[str] = []
+    settings = EndpointSettings(base_url=chain.url, model=chain.model, concurrency=IN_FLIGHT)
+    endpoint = OpenAICompatibleClient(settings, model_id=chain.model)
+    client = SharedClient(endpoint)
+    sampling = Sampling(temperature=TEMPERATURE, max_tokens=MAX_TOKENS)
+    loop = RequestLoop()
+    loop.run(endpoint.probe())
+    with SqliteJournal("journal.sqlite") as journal:
+        with take_cost("tutelage", answers, chain.prompts):
+            requests = [
+                Request(
+                    messages=(Message(role="user", content=prompt),),
+                    sampling=sampling,
+                    seed=draw_seed(0, "answer", prompt),
+                )
+                for prompt in chain.prompts
+            ]
+            outcomes = loop.run(answer_requests(client, requests, journal))
+            answers += [outcome.text for outcome in outcomes if outcome.kind == "response"]
+        assert journal.stats().rows == len(chain.prompts)
+    loop.close([client])
+
+
+if __name__ == "__main__":
+    main()

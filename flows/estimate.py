@@ -1,0 +1,178 @@
+"""What a run may take, counted before anything is asked: requests, tokens, and a bound in dollars.
+
+Requests and completion tokens are upper bounds: every child survives and can be checked, every
+later sampler is asked for everything, every answer uses all of its `max_tokens`, and the journal
+holds nothing yet. Prompt tokens are estimated from the length of the texts. The answer by which
+evolution judges a child is the first sampler's first one, so it is counted there. Evaluation and
+training happen in this process and are not counted.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from flows.config import EmbeddedModel, EvolveSettings, RunConfig
+from flows.console import Console
+from flows.stages.check import judge_check
+from flows.stages.evolve import JUDGEMENT
+from flows.stages.seeds import load_all_seeds
+from generators.answers import SamplerSettings, group_examples, put_prompt
+from generators.clients import Request
+from generators.operators import OPERATORS, Draw, bare_text, build_rewrite, fitting_operators
+from generators.prompting import render_request
+from generators.records import Prompt, Record, Usage, canonical_json
+from generators.seeds import load_examples
+from generators.spending import FREE
+
+CHARACTERS_PER_TOKEN = 4
+
+
+class StageEstimate(Record):
+    """What one stage asks of one model, at most."""
+
+    stage: str
+    model: str
+    """Its name under `models`."""
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    """None where the model's price is not stated; a model in this process costs nothing."""
+
+
+class Estimate(Record):
+    """What a run takes, at most."""
+
+    stages: tuple[StageEstimate, ...]
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    """None where some price is not stated."""
+
+
+def estimate_run(config: RunConfig) -> Estimate:
+    """Read the seeds and count; nothing is sent, and nothing is written."""
+    seeds = load_all_seeds(config.seeds.paths, config.seed, cycle=1)
+    stages = [*_estimate_evolution(config, seeds), *_estimate_answers(config, seeds)]
+    costs = [stage.cost_usd for stage in stages]
+    known = [cost for cost in costs if cost is not None]
+    return Estimate(
+        stages=tuple(stages),
+        requests=sum(stage.requests for stage in stages),
+        prompt_tokens=sum(stage.prompt_tokens for stage in stages),
+        completion_tokens=sum(stage.completion_tokens for stage in stages),
+        cost_usd=sum(known) if len(known) == len(costs) else None,
+    )
+
+
+def show_estimate(estimate: Estimate, console: Console) -> None:
+    """Print the estimate as a table and a sum."""
+    rows = [
+        (s.stage, s.model, s.requests, s.prompt_tokens, s.completion_tokens, _dollars(s.cost_usd))
+        for s in estimate.stages
+    ]
+    columns = ["stage", "model", "requests", "prompt tokens", "completion tokens", "USD"]
+    console.table("At most", columns, rows)
+    console.line(
+        f"{estimate.requests:,} requests, {estimate.prompt_tokens:,} prompt tokens and "
+        f"{estimate.completion_tokens:,} completion tokens at most, "
+        f"USD {_dollars(estimate.cost_usd)}"
+    )
+
+
+def _dollars(cost: float | None) -> str:
+    return "no price stated" if cost is None else f"{cost:.4f}"
+
+
+def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:
+    settings = config.evolve
+    if settings is None:
+        return
+    model, longest = settings.model, settings.sampling.max_tokens
+    form, draw = config.models[model].form, Draw(config.seed, 1, 1)
+    parents = _take_parents(seeds, settings, lambda name: OPERATORS[name].kind != "key")
+    asked = []
+    for parent in parents:
+        names = fitting_operators(parent, settings)
+        drafts = [
+            build_rewrite(parent, name, form, settings, draw)
+            for name in names
+            if OPERATORS[name].kind != "key"
+        ]
+        asked.append(max(drafts, key=count_prompt_tokens))
+        if settings.equality_judge:
+            text = bare_text(parent)
+            pair = {"first": text, "second": text}
+            asked.append(render_request(form, "equality", JUDGEMENT, 0, **pair))
+    for round in range(1, settings.rounds + 1):
+        # Each round has lengthened what it rewrites by one answer at most; the judge reads both.
+        grown = sum(
+            longest * (round - 1) if request.sampling != JUDGEMENT else longest * (2 * round - 1)
+            for request in asked
+        )
+        yield _make_row(config, f"evolve-{round}", model, asked, 1, grown)
+
+
+def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:
+    settings = config.evolve
+    children = _take_parents(seeds, settings, lambda name: True) if settings else []
+    checked = [prompt for prompt in seeds if judge_check(prompt).decision == "accept"]
+    for sampler in config.answer.samplers:
+        put = _putting(config, sampler)
+        asked = [put(prompt) for prompt in checked]
+        grown = 0
+        if settings is not None:
+            asked += [put(child) for child in children for _ in range(settings.rounds)]
+            lengthenings = settings.rounds * (settings.rounds + 1) // 2
+            grown = settings.sampling.max_tokens * lengthenings * len(children)
+        name = f"answer-{sampler.name}"
+        yield _make_row(config, name, sampler.model, asked, sampler.n, grown)
+
+
+def _putting(config: RunConfig, sampler: SamplerSettings) -> Callable[[Prompt], Request]:
+    lines = load_examples(sampler.examples) if sampler.examples else []
+    examples = group_examples(lines, config.models[sampler.model].form)
+    return lambda prompt: put_prompt(prompt, sampler, examples, 0)
+
+
+def _take_parents(
+    seeds: Iterable[Prompt], settings: EvolveSettings, fits: Callable[[str], bool]
+) -> list[Prompt]:
+    """The longest seeds that a round may take for operators that `fits` knows, up to the limit of
+    their domains. Each line's youngest survivor takes the place of its seed, so no round has
+    more."""
+    able = [seed for seed in seeds if any(map(fits, fitting_operators(seed, settings)))]
+    taken: Counter[str] = Counter()
+    chosen = []
+    for seed in sorted(able, key=lambda seed: len(seed.text), reverse=True):
+        limits = settings.parents
+        if limits is None or taken[seed.domain] < limits.get(seed.domain, 0):
+            taken[seed.domain] += 1
+            chosen.append(seed)
+    return chosen
+
+
+def _make_row(
+    config: RunConfig, stage: str, model: str, asked: Sequence[Request], n: int, grown: int
+) -> StageEstimate:
+    """Add up requests that are each sent n times; `grown` prompt tokens are not yet in them."""
+    usage = Usage(
+        prompt_tokens=n * (sum(map(count_prompt_tokens, asked)) + grown),
+        completion_tokens=n * sum(request.sampling.max_tokens for request in asked),
+    )
+    settings = config.models[model]
+    price = FREE if isinstance(settings, EmbeddedModel) else settings.price
+    return StageEstimate(
+        stage=stage,
+        model=model,
+        requests=n * len(asked),
+        **usage.model_dump(),
+        cost_usd=price.cost(usage) if price else None,
+    )
+
+
+def count_prompt_tokens(request: Request) -> int:
+    """Estimate a prompt's tokens from the length of its texts."""
+    texts = [request.text or "", *(message.content for message in request.messages)]
+    tools = canonical_json(request.tools) if request.tools else ""
+    return -(-(sum(map(len, texts)) + len(tools)) // CHARACTERS_PER_TOKEN)

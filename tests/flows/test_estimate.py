@@ -1,0 +1,131 @@
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import cli
+from flows.console import Console
+from flows.estimate import Estimate, StageEstimate, estimate_run, show_estimate
+from tests.flows.conftest import Finished
+from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
+from tests.flows.teacher import Teacher
+from tests.generators.loopback import Call
+
+
+def count_by_model(estimate: Estimate) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for stage in estimate.stages:
+        counts[stage.model] += stage.requests
+    return counts
+
+
+def asked_of(calls: list[Call]) -> Counter[str]:
+    return Counter(call.body["model"] for call in calls)
+
+
+def describe_simple_run(folder: Path, url: str) -> dict[str, Any]:
+    """No evolution, one sampler."""
+    settings = describe_run(folder, url)
+    del settings["evolve"]
+    settings["answer"]["samplers"] = settings["answer"]["samplers"][:1]
+    return settings
+
+
+def test_small_run_asks_no_more_than_was_estimated(finished: Finished) -> None:
+    estimated, asked = count_by_model(estimate_run(finished.config)), asked_of(finished.requests)
+    assert set(estimated) == set(asked) == {"weak", "strong"}
+    assert all(asked[model] <= estimated[model] for model in asked)
+
+
+def test_run_without_evolution_asks_just_what_was_estimated(
+    teacher: Teacher, tmp_path: Path
+) -> None:
+    settings = describe_simple_run(tmp_path, teacher.url)
+    config = read_settings(tmp_path / "small.yaml", settings)
+    estimate, before = estimate_run(config), len(teacher.calls)
+    conduct_plainly(config)
+    asked = teacher.asked_since(before)
+    assert count_by_model(estimate) == asked_of(asked) == {"weak": 2 * 24}
+    characters = [len(call.asked) for call in asked]
+    assert estimate.prompt_tokens == sum(-(-count // 4) for count in characters)
+    assert estimate.completion_tokens == 200 * 2 * 24
+
+
+def test_nothing_is_sent_and_no_folder_made(teacher: Teacher, tmp_path: Path) -> None:
+    config = read_settings(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
+    before, files = len(teacher.calls), sorted(tmp_path.iterdir())
+    estimate_run(config)
+    assert len(teacher.calls) == before
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_domain_limits_bound_the_rounds(tmp_path: Path) -> None:
+    """At most two of maths and three of writing are rewritten and judged in each round."""
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    settings["evolve"] |= {"parents": {"maths": 2, "writing": 3}, "operators": ["deepen"]}
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    rounds = [s.requests for s in estimate.stages if s.stage.startswith("evolve")]
+    assert rounds == [2 * 5, 2 * 5]
+    answers = [s.requests for s in estimate.stages if s.stage.startswith("answer")]
+    assert answers == [2 * (24 + 2 * 5), 3 * (24 + 2 * 5)]
+
+
+def test_price_is_bounded_where_it_is_stated(tmp_path: Path) -> None:
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    price = {"input_usd_per_million": 2.0, "output_usd_per_million": 8.0}
+    settings["models"]["strong"]["price"] = price
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    for stage in estimate.stages:
+        cost = (2 * stage.prompt_tokens + 8 * stage.completion_tokens) / 1e6
+        assert stage.cost_usd == (pytest.approx(cost) if stage.model == "strong" else None)
+    assert estimate.cost_usd is None
+
+    settings["models"]["weak"]["price"] = price
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    assert estimate.cost_usd == pytest.approx(sum(s.cost_usd or 0 for s in estimate.stages))
+
+
+def test_model_in_this_process_costs_nothing(tmp_path: Path) -> None:
+    settings = describe_simple_run(tmp_path, "http://127.0.0.1:9/v1")
+    terms = {"licence": "apache-2.0", "outputs_may_train": "yes"}
+    settings["models"]["weak"] = {"kind": "embedded", **terms}
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    assert (estimate.requests, estimate.cost_usd) == (48, 0)
+
+
+def test_people_see_a_table() -> None:
+    tokens = {"requests": 3, "prompt_tokens": 4000, "completion_tokens": 50}
+    stages = (
+        StageEstimate(stage="evolve-1", model="weak", **tokens, cost_usd=None),
+        StageEstimate(stage="answer-a", model="dear", **tokens, cost_usd=0.25),
+    )
+    out = io.StringIO()
+    show_estimate(Estimate(stages=stages, **tokens, cost_usd=None), Console(out=out, err=out))
+    title, head, weak, dear, total = out.getvalue().splitlines()
+    assert title == "At most"
+    assert head.split() == [
+        "stage",
+        "model",
+        "requests",
+        "prompt",
+        "tokens",
+        "completion",
+        "tokens",
+        "USD",
+    ]
+    assert weak.split() == ["evolve-1", "weak", "3", "4,000", "50", "no", "price", "stated"]
+    assert dear.split() == ["answer-a", "dear", "3", "4,000", "50", "0.2500"]
+    assert total == (
+        "3 requests, 4,000 prompt tokens and 50 completion tokens at most, USD no price stated"
+    )
+
+
+def test_verb_prints_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    path = write_config(tmp_path / "small.yaml", settings)
+    assert cli.main(["estimate", str(path), "--json"]) == 0
+    estimate = estimate_run(read_settings(path, settings))
+    assert json.loads(capsys.readouterr().out) == estimate.model_dump(mode="json")
