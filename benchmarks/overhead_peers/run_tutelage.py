@@ -18,7 +18,7 @@ def main() -> None:
     sampling = Sampling(temperature=TEMPERATURE, max_tokens=MAX_TOKENS)
     loop = RequestLoop()
     loop.run(endpoint.probe())
-    with SqliteJournal("journal.sqlite") as journal:
+    with SqliteJournal("journal.sqlite", run="chain") as journal:
         with take_cost("tutelage", answers, chain.prompts):
             requests = [
                 Request(
