@@ -14,10 +14,11 @@ A constraint is added by one function here, one line in `_CHECKERS` and its form
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from generators.constraint_forms import RESPONSES, Constraint, validate_constraint
 from generators.errors import InputError
+from generators.strict_json import refuse_constant
 
 __all__ = ["ConstraintResult", "check_constraints", "validate_constraint"]
 
@@ -167,14 +168,10 @@ def _has_sections(text: str, c: Constraint) -> bool:
     )
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _is_json(text: str, c: Constraint) -> bool:
     fenced = re.fullmatch(r"```(?:json)?\s*\n?(.*?)```", text.strip(), re.IGNORECASE | re.DOTALL)
     try:
-        value = json.loads(fenced[1] if fenced else text, parse_constant=_refuse_constant)
+        value = json.loads(fenced[1] if fenced else text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict | list)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from flows.cli_journal import app as journal_app
 from flows.printing import Json, make_plain, open_console, print_result
-from flows.verbs_journal import app as journal_app
 from generators.errors import TutelageError
 
 if TYPE_CHECKING:

@@ -15,10 +15,12 @@ from pydantic import Field
 from flows.config_file import read_config
 from generators.answers import SamplerSettings
 from generators.embedded import EmbeddedSettings
+from generators.endpoint_settings import EndpointSettings
 from generators.errors import nearest
 from generators.licence import Terms
-from generators.openai_compatible import EndpointSettings
-from generators.operators import OPERATORS, EvolveSettings
+from generators.openai_compatible import identify_answers
+from generators.operator_sets import OPERATORS
+from generators.operators import EvolveSettings
 from generators.prompting import Form
 from generators.records import Record, VerifiedBy, digest
 from generators.spending import Budget, Price
@@ -168,6 +170,10 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             if operator not in OPERATORS:
                 near, known = nearest(operator, OPERATORS), ", ".join(OPERATORS)
                 yield f"evolve.operators.{i}", f"{operator!r} is no operator{near} (known: {known})"
+    for i, sampler in enumerate(config.answer.samplers):
+        if sampler.structured and isinstance(config.models.get(sampler.model), EmbeddedModel):
+            what = f"models.{sampler.model} runs in this process, where no schema can be asked for"
+            yield f"answer.samplers.{i}.structured", f"{what}; take it out"
     yield from _find_budget_problems(config)
     yield from _find_training_problems(config)
 
@@ -179,13 +185,22 @@ def _find_budget_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "budget", "sets no limit: name max_cost_usd or max_tokens"
     if config.budget.max_cost_usd is None:
         return
-    for name, model in config.models.items():
-        if isinstance(model, EndpointModel) and model.price is None:
+    servers = {n: m for n, m in config.models.items() if isinstance(m, EndpointModel)}
+    for name, model in servers.items():
+        if model.price is None:
             yield (
                 f"models.{name}.price",
                 "budget.max_cost_usd needs it: write "
                 "`price: {input_usd_per_million: …, output_usd_per_million: …}`",
             )
+        first = next(n for n, m in servers.items() if _identify(m) == _identify(model))
+        if servers[first].price not in (None, model.price):
+            message = f"models.{first} is the same model at another price; state one price"
+            yield f"models.{name}.price", message
+
+
+def _identify(model: EndpointModel) -> str:
+    return identify_answers(model, f"{model.model}@{model.revision}")
 
 
 def _find_training_problems(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 Requests and completion tokens are upper bounds: every child survives and can be checked, every
 later sampler is asked for everything, every answer uses all of its `max_tokens`, and the journal
-holds nothing yet. Prompt tokens are estimated from the length of the texts. The answer by which
+holds nothing yet. A prompt's tokens are bounded as a budget bounds them. The answer by which
 evolution judges a child is the first sampler's first one, so it is counted there. Evaluation and
 training happen in this process and are not counted.
 """
@@ -17,13 +17,12 @@ from flows.stages.evolve import JUDGEMENT
 from flows.stages.seeds import load_all_seeds
 from generators.answers import SamplerSettings, group_examples, put_prompt
 from generators.clients import Request
-from generators.operators import OPERATORS, Draw, bare_text, build_rewrite, fitting_operators
+from generators.operator_sets import OPERATORS
+from generators.operators import Draw, bare_text, build_rewrite, fitting_operators
 from generators.prompting import render_request
-from generators.records import Prompt, Record, Usage, canonical_json
+from generators.records import Prompt, Record, Usage
 from generators.seeds import load_examples
-from generators.spending import FREE
-
-CHARACTERS_PER_TOKEN = 4
+from generators.spending import FREE, bound_usage
 
 
 class StageEstimate(Record):
@@ -99,7 +98,7 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
             for name in names
             if OPERATORS[name].kind != "key"
         ]
-        asked.append(max(drafts, key=count_prompt_tokens))
+        asked.append(max(drafts, key=lambda draft: bound_usage([draft]).prompt_tokens))
         if settings.equality_judge:
             text = bare_text(parent)
             pair = {"first": text, "second": text}
@@ -156,9 +155,10 @@ def _make_row(
     config: RunConfig, stage: str, model: str, asked: Sequence[Request], n: int, grown: int
 ) -> StageEstimate:
     """Add up requests that are each sent n times; `grown` prompt tokens are not yet in them."""
+    bound = bound_usage(asked)
     usage = Usage(
-        prompt_tokens=n * (sum(map(count_prompt_tokens, asked)) + grown),
-        completion_tokens=n * sum(request.sampling.max_tokens for request in asked),
+        prompt_tokens=n * (bound.prompt_tokens + grown),
+        completion_tokens=n * bound.completion_tokens,
     )
     settings = config.models[model]
     price = FREE if isinstance(settings, EmbeddedModel) else settings.price
@@ -169,10 +169,3 @@ def _make_row(
         **usage.model_dump(),
         cost_usd=price.cost(usage) if price else None,
     )
-
-
-def count_prompt_tokens(request: Request) -> int:
-    """Estimate a prompt's tokens from the length of its texts."""
-    texts = [request.text or "", *(message.content for message in request.messages)]
-    tools = canonical_json(request.tools) if request.tools else ""
-    return -(-(sum(map(len, texts)) + len(tools)) // CHARACTERS_PER_TOKEN)

@@ -9,9 +9,10 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from generators.errors import InputError
+from generators.strict_json import refuse_constant
 
 BATCH = 500
 
@@ -46,7 +47,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 continue
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                value = json.loads(text, parse_constant=_refuse_constant)
+                value = json.loads(text, parse_constant=refuse_constant)
             except UnicodeDecodeError:
                 yield Row(str(path), number, {}, "is not UTF-8; save the file as UTF-8")
             except (ValueError, RecursionError) as error:
@@ -108,7 +109,3 @@ def _drop_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _drop_nulls(item) for key, item in value.items() if item is not None}
     return [_drop_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

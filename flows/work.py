@@ -17,8 +17,9 @@ from flows.request_loop import RequestLoop, SharedClient
 from flows.store import FileEntry, RunDirectory, write_file
 from generators.clients import Client, Outcome, Request, Stopped, answer_requests
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
+from generators.endpoint_settings import EndpointSettings
 from generators.journal import SqliteJournal
-from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
+from generators.openai_compatible import OpenAICompatibleClient, identify_answers
 from generators.records import Record, digest
 from generators.spending import FREE, Meter, MeteredClient, read_spending
 from generators.tables import R, write_records
@@ -90,7 +91,7 @@ class Resources:
             return client
         if self._meter is None:
             servers = [m for m in self.config.models.values() if isinstance(m, EndpointModel)]
-            prices = {make_client(model).id: model.price or FREE for model in servers}
+            prices = {identify_answers(m, model_id(m)): m.price or FREE for m in servers}
             spent = read_spending(self.journal, self.config.name)
             self._meter = Meter(self.config.budget, prices, spent)
         return MeteredClient(client, self._meter)

@@ -6,13 +6,21 @@ completion (or as earlier turns of a chat) behind them, and every other prompt a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from generators.clients import Request, Response, Sampling, draw_seed
 from generators.prompting import Form, render_request
-from generators.records import Answer, Message, ProceduralCheck, Prompt, Record, digest
+from generators.records import (
+    Answer,
+    JsonSchemaCheck,
+    Message,
+    ProceduralCheck,
+    Prompt,
+    Record,
+    digest,
+)
 from generators.seeds import Example
 
 
@@ -28,6 +36,9 @@ class SamplerSettings(Record):
     sampling: Sampling = Sampling()
     examples: str | None = None
     """A JSONL file of worked examples by task."""
+    structured: bool = False
+    """Whether a prompt whose check is a JSON Schema is asked for an answer in that schema; for
+    models behind a URL."""
     examples_max_tokens: int = Field(default=16, ge=1)
     """The longest answer to a prompt that has examples, in tokens."""
 
@@ -78,7 +89,11 @@ def put_prompt(prompt: Prompt, sampler: SamplerSettings, examples: Examples, see
     shots = _shots(prompt, examples)
     if not shots:
         return Request(
-            messages=prompt.messages, tools=prompt.tools, sampling=sampler.sampling, seed=seed
+            messages=prompt.messages,
+            tools=prompt.tools,
+            sampling=sampler.sampling,
+            seed=seed,
+            json_schema=_find_schema(prompt) if sampler.structured else None,
         )
     sampling = sampler.sampling.model_copy(update={"max_tokens": sampler.examples_max_tokens})
     if examples.form == "complete":
@@ -98,6 +113,10 @@ def put_prompt(prompt: Prompt, sampler: SamplerSettings, examples: Examples, see
     return Request(
         messages=(*system, *turns, *rest), tools=prompt.tools, sampling=sampling, seed=seed
     )
+
+
+def _find_schema(prompt: Prompt) -> dict[str, Any] | None:
+    return prompt.check.schema_ if isinstance(prompt.check, JsonSchemaCheck) else None
 
 
 def _shots(prompt: Prompt, examples: Examples) -> Sequence[Example]:

@@ -63,6 +63,8 @@ class Failure(Record):
     reason: str
     message: str
     permanent: bool
+    usage: Usage = Usage()
+    """Of answers that came and could not be used."""
 
 
 Outcome = Response | Failure

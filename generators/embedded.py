@@ -284,10 +284,13 @@ class EmbeddedClient:
     def generate_now(self, requests: Sequence[Request]) -> list[Outcome]:
         """Answer one batch; all its requests share their sampling settings.
 
-        Raises Stopped when the client is stopped, before or meanwhile.
+        Raises Stopped when the client is stopped, before or meanwhile, and ValueError for a
+        request with a schema, to which nothing here would hold the answer.
         """
         from generators.decoding import decode_batch
 
+        if any(request.json_schema is not None for request in requests):
+            raise ValueError("a model in this process cannot be held to a json_schema")
         with self._lock:
             model, tokenizer = self.loaded
             sampling = requests[0].sampling

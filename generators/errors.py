@@ -32,6 +32,10 @@ class EndpointError(TutelageError, ConnectionError):
     """A model server cannot be reached, or refuses us altogether."""
 
 
+class BudgetReached(TutelageError, RuntimeError):
+    """The run has spent its budget; everything it paid for is in the journal."""
+
+
 class RunError(TutelageError, RuntimeError):
     """A run directory belongs to another configuration, is damaged, or is in use."""
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 
 from generators.errors import InputError, nearest
+from generators.strict_json import refuse_constant
 
 FieldFault = tuple[str, str]
 """A field and what is wrong with it."""
@@ -125,7 +126,7 @@ def _read_file(path: Path) -> Reading:
 def _parse(content: str) -> dict[str, Any] | str:
     """The object a line holds, or what is wrong with the line."""
     try:
-        value = json.loads(content, parse_constant=_refuse_constant)
+        value = json.loads(content, parse_constant=refuse_constant)
         json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         return f"is not JSON: {error.msg} (column {error.colno})"
@@ -136,10 +137,6 @@ def _parse(content: str) -> dict[str, Any] | str:
     if isinstance(value, dict):
         return value
     return f"must be a JSON object, not {_name_of(value)}"
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _explain(error: ValidationError) -> Iterator[FieldFault]:

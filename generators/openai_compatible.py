@@ -1,6 +1,6 @@
 """The client for every OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted APIs.
 
-The `openai` package is used with its aiohttp transport, which costs half the CPU of its default.
+The `openai` package is used with its aiohttp transport, which costs less CPU than its default.
 Retries are our own, because they must keep a total deadline, obey `Retry-After` for all requests
 at once, and end in a `Failure` that the run can go on with. Nothing of the environment is sent
 along but the key that the settings name.
@@ -21,7 +21,7 @@ from generators.errors import ConfigError, EndpointError
 from generators.openai_answers import Expected, Reply, read_reply
 from generators.openai_requests import compose_body, estimate_tokens
 from generators.pacing import Breaker, Limits, Obstacle, Ticket
-from generators.records import Usage, digest
+from generators.records import digest
 from generators.retries import draw_backoff, read_retry_after
 from generators.structured import ask_for_repair, find_answer_faults
 
@@ -56,10 +56,7 @@ class OpenAICompatibleClient:
     def __init__(self, settings: EndpointSettings, *, model_id: str) -> None:
         """Raises ConfigError if the key's environment variable is not set."""
         self.settings = settings
-        # Other fields make other answers, which must not be found under the same journal key.
-        shaped = [settings.extra_body] if settings.extra_body else []
-        shaped += ["logprobs"] if settings.logprobs else []
-        self.id = f"{model_id}+{digest(*shaped, length=8)}" if shaped else model_id
+        self.id = identify_answers(settings, model_id)
         self.concurrency = settings.concurrency
         self._key = _read_key(settings.api_key_env)
         self._connections: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
@@ -152,15 +149,12 @@ class OpenAICompatibleClient:
         errand.last = f"the answer broke its schema: {faults[0]}"
         outcomes = await self._ask(errand)
         repaired = outcomes if isinstance(outcomes, Failure) else outcomes[0]
-        if repaired.kind == "failure":
-            return repaired
-        if not repaired.tool_calls and (faults := find_answer_faults(repaired.text, schema)):
+        usage = said.usage + repaired.usage
+        if repaired.kind == "failure" or repaired.tool_calls:
+            return repaired.model_copy(update={"usage": usage})
+        if faults := find_answer_faults(repaired.text, schema):
             message = f"the answer broke its schema twice: {faults[0]}"
-            return Failure(reason="schema", message=message, permanent=False)
-        usage = Usage(
-            prompt_tokens=said.usage.prompt_tokens + repaired.usage.prompt_tokens,
-            completion_tokens=said.usage.completion_tokens + repaired.usage.completion_tokens,
-        )
+            return Failure(reason="schema", message=message, permanent=False, usage=usage)
         return repaired.model_copy(update={"usage": usage})
 
     async def _ask(self, errand: _Errand) -> Failure | list[Outcome]:
@@ -222,7 +216,7 @@ class OpenAICompatibleClient:
             self._not_before = max(self._not_before, time.monotonic() + pause_s)
         # A server that refuses with a reason, or says when to come back, is not down.
         self._breaker.note_life()
-        if not isinstance(outcomes, Failure) and (used := _count_tokens(outcomes)):
+        if not isinstance(outcomes, Failure) and (used := sum(o.usage.tokens for o in outcomes)):
             self._limits.settle(ticket, used)
         return outcomes
 
@@ -298,6 +292,14 @@ class OpenAICompatibleClient:
         return text.replace(self._key, "***") if self._key else text
 
 
+def identify_answers(settings: EndpointSettings, model_id: str) -> str:
+    """What the journal and every row call the model when it is asked with these settings: other
+    fields make other answers, which must not be found under the same key."""
+    shaped = [settings.extra_body] if settings.extra_body else []
+    shaped += ["logprobs"] if settings.logprobs else []
+    return f"{model_id}+{digest(*shaped, length=8)}" if shaped else model_id
+
+
 def _read_key(variable: str) -> str:
     if not variable:
         return ""
@@ -334,11 +336,6 @@ def _open_connections(settings: EndpointSettings) -> "AsyncOpenAI":
     # The package takes these from the environment, whichever server is being asked.
     connection.organization = connection.project = None
     return connection
-
-
-def _count_tokens(outcomes: list[Outcome]) -> int:
-    answers = [outcome for outcome in outcomes if outcome.kind == "response"]
-    return sum(a.usage.prompt_tokens + a.usage.completion_tokens for a in answers)
 
 
 def _list_causes(error: BaseException | None) -> list[BaseException]:

@@ -6,7 +6,8 @@ under way, whose real usage is mostly less. When nothing is under way and the ne
 fit, the run ends, and nothing paid for is lost.
 
 Only models behind a URL are metered. What a server charges for without telling (attempts that
-timed out, replies cut off by a kill) cannot be counted.
+timed out, replies cut off by a kill) cannot be counted. Answers that broke their schema are
+counted while the process runs, but are not in the journal, so not by the next one.
 """
 
 import asyncio
@@ -15,16 +16,12 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from generators.clients import Client, Outcome, Request
-from generators.errors import TutelageError
+from generators.errors import BudgetReached
 from generators.journal import SqliteJournal
 from generators.records import Record, Usage, canonical_json
 
 BYTES_PER_TOKEN = 3
 """Fewer than real tokenizers need for most texts, so that prompts are rather over-estimated."""
-
-
-class BudgetReached(TutelageError):
-    """The run has spent its budget; everything it paid for is in the journal."""
 
 
 class Price(Record):
@@ -114,13 +111,12 @@ class Meter:
     def settle(self, model: str, worst: Usage, outcomes: Sequence[Outcome]) -> None:
         """Put what came in the place of what was reserved."""
         self._under_way.remove((model, worst))
-        used = [outcome.usage for outcome in outcomes if outcome.kind == "response"]
-        self.spent[model] = _add(self.spent[model], *used)
+        self.spent[model] = sum((o.usage for o in outcomes), self.spent[model])
         self._settled.set()
 
     def count_tokens(self) -> int:
         """The tokens spent."""
-        return sum(u.prompt_tokens + u.completion_tokens for u in self.spent.values())
+        return sum(usage.tokens for usage in self.spent.values())
 
     def cost(self) -> float:
         """The US dollars spent."""
@@ -134,7 +130,7 @@ class Meter:
         if limit is not None and cost > limit:
             return _tell("max_cost_usd", f"${spent:.6g}", f"${limit:g}", f"${cost:.6g}")
         most, tokens = self._budget.max_tokens, self.count_tokens()
-        total = tokens + sum(u.prompt_tokens + u.completion_tokens for _, u in coming)
+        total = tokens + sum(usage.tokens for _, usage in coming)
         if most is not None and total > most:
             return _tell("max_tokens", f"{tokens:,} tokens", f"{most:,}", f"{total:,}")
         return ""
@@ -145,13 +141,6 @@ def _tell(setting: str, spent: str, limit: str, total: str) -> str:
         f"the run has spent {spent} of budget.{setting} ({limit}), and the next request could "
         f"make it {total}: raise budget.{setting} and type the same command again; no answer "
         "is paid for twice"
-    )
-
-
-def _add(*usages: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        completion_tokens=sum(usage.completion_tokens for usage in usages),
     )
 
 

@@ -5,13 +5,12 @@ or a server that ignores the field breaks it. So every answer is read strictly a
 schema, and one that fails is sent back once with its faults.
 """
 
-import json
 import re
-from typing import Any, NoReturn
+from typing import Any
 
-import referencing
-from jsonschema import Draft202012Validator
 from referencing.exceptions import Unresolvable
+
+from generators.strict_json import open_validator, parse_strictly
 
 MOST_FAULTS = 5
 """A repair round names so many; a broken answer can break a schema in hundreds of places."""
@@ -21,13 +20,11 @@ LONGEST_FAULT = 300
 def find_answer_faults(text: str, schema: dict[str, Any]) -> list[str]:
     """What keeps a text from being one JSON value of the schema, in plain words."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+        value = parse_strictly(text)
     except (ValueError, RecursionError) as error:
         return [f"is not JSON: {error}"]
-    # An empty registry: a schema's references are never fetched.
-    validator = Draft202012Validator(schema, registry=referencing.Registry())
     try:
-        errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+        errors = sorted(open_validator(schema).iter_errors(value), key=lambda e: e.json_path)
     except (Unresolvable, re.error, RecursionError) as error:
         return [f"cannot be held to the schema: {error}"]
     return [f"{error.json_path}: {error.message}"[:LONGEST_FAULT] for error in errors]
@@ -49,16 +46,3 @@ def describe_format(schema: dict[str, Any]) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": schema, "strict": True},
     }
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {repeated!r} stands twice in one object")
-    return value

@@ -4,8 +4,9 @@ from chain import IN_FLIGHT, MAX_TOKENS, TEMPERATURE, read_chain, take_cost
 
 from flows.request_loop import RequestLoop, SharedClient
 from generators.clients import Request, Sampling, answer_requests, draw_seed
+from generators.endpoint_settings import EndpointSettings
 from generators.journal import SqliteJournal
-from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
+from generators.openai_compatible import OpenAICompatibleClient
 from generators.records import Message
 
 

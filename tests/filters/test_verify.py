@@ -122,9 +122,12 @@ def test_json_schema(completion: str, decision: str, reason: str) -> None:
     assert (verdict.decision, verdict.reason) == (decision, reason)
 
 
-@pytest.mark.parametrize("schema", [{"type": "nope"}, {"$ref": "https://example.org/person.json"}])
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "nope"}, {"$ref": "https://example.org/person.json"}, {"pattern": "("}],
+)
 def test_a_schema_that_cannot_be_used_is_a_bad_check(schema: dict[str, Any]) -> None:
-    verdict = verify({"kind": "json_schema", "schema": schema}, "1")
+    verdict = verify({"kind": "json_schema", "schema": schema}, '"1"')
     assert (verdict.decision, verdict.reason) == ("quarantine", "bad_check")
 
 

@@ -10,9 +10,9 @@ import pytest
 from flows.config import RunConfig
 from flows.pipeline import is_finished
 from flows.stages.publish import hash_dataset
-from generators.errors import ConfigError
+from generators.errors import BudgetReached, ConfigError
 from generators.journal import SqliteJournal
-from generators.spending import BudgetReached, read_spending
+from generators.spending import read_spending
 from tests.flows.conftest import Finished
 from tests.flows.small_run import (
     conduct_plainly,

@@ -9,6 +9,9 @@ import pytest
 from flows import cli
 from flows.console import Console
 from flows.estimate import Estimate, StageEstimate, estimate_run, show_estimate
+from generators.clients import Request, Sampling
+from generators.records import Message
+from generators.spending import bound_usage
 from tests.flows.conftest import Finished
 from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
 from tests.flows.teacher import Teacher
@@ -24,6 +27,12 @@ def count_by_model(estimate: Estimate) -> Counter[str]:
 
 def asked_of(calls: list[Call]) -> Counter[str]:
     return Counter(call.body["model"] for call in calls)
+
+
+def read_request(call: Call) -> Request:
+    """What a call asked."""
+    messages = tuple(Message.model_validate(message) for message in call.body["messages"])
+    return Request(messages=messages, sampling=Sampling(), seed=call.body["seed"])
 
 
 def describe_simple_run(folder: Path, url: str) -> dict[str, Any]:
@@ -49,8 +58,9 @@ def test_run_without_evolution_asks_just_what_was_estimated(
     conduct_plainly(config)
     asked = teacher.asked_since(before)
     assert count_by_model(estimate) == asked_of(asked) == {"weak": 2 * 24}
-    characters = [len(call.asked) for call in asked]
-    assert estimate.prompt_tokens == sum(-(-count // 4) for count in characters)
+    assert estimate.prompt_tokens == sum(
+        bound_usage([read_request(c)]).prompt_tokens for c in asked
+    )
     assert estimate.completion_tokens == 200 * 2 * 24
 
 

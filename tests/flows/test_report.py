@@ -15,7 +15,7 @@ from flows.picture import draw_flow
 from flows.report import render_report, sum_operators
 from flows.untrusted_text import show_added, show_text
 from flows.wording import format_points, format_seconds, format_share, tell_learning, tell_skill
-from generators.operators import OPERATORS
+from generators.operator_sets import OPERATORS
 from tests.flows.sample_facts import (
     BARE,
     COUNTS,

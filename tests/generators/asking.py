@@ -12,8 +12,9 @@ from generators.clients import (
     Sampling,
     answer_requests,
 )
+from generators.endpoint_settings import EndpointSettings
 from generators.journal import SqliteJournal
-from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
+from generators.openai_compatible import OpenAICompatibleClient
 from generators.records import Message, Usage
 from tests.generators.loopback import expected_text
 

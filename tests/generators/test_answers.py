@@ -19,6 +19,7 @@ from generators.records import (
     Answer,
     Check,
     FunctionCall,
+    JsonSchemaCheck,
     MathCheck,
     Message,
     ProceduralCheck,
@@ -66,6 +67,23 @@ def test_a_raw_completion_goes_on_behind_the_tasks_examples() -> None:
         sampling=Sampling(temperature=0.7, max_tokens=5, stop=("\n",)),
         seed=9,
     )
+
+
+@pytest.mark.parametrize(
+    ("structured", "check", "schema"),
+    [
+        (True, JsonSchemaCheck(schema={"type": "array"}), {"type": "array"}),
+        (False, JsonSchemaCheck(schema={"type": "array"}), None),
+        (True, None, None),
+    ],
+    ids=["structured", "not structured", "no schema"],
+)
+def test_a_schema_is_asked_for_where_the_sampler_says_so(
+    structured: bool, check: Check | None, schema: dict[str, Any] | None
+) -> None:
+    sampler = SAMPLER.model_copy(update={"structured": structured})
+    asked = put_prompt(make_prompt(check), sampler, examples_in("chat"), 9)
+    assert (asked.messages, asked.json_schema) == (TURNS, schema)
 
 
 def test_a_chat_has_the_tasks_examples_as_earlier_turns() -> None:

@@ -163,6 +163,15 @@ def test_a_text_ends_at_the_chats_end_and_at_the_end_of_text(client: EmbeddedCli
     assert find_end_ids(*client.loaded) == frozenset(ends) == {0, 2}
 
 
+def test_a_schema_is_refused_as_nothing_would_hold_the_answer_to_it(
+    tiny_model_dir: Path,
+) -> None:
+    client = EmbeddedClient(EmbeddedSettings(model=str(tiny_model_dir), precision="float32"))
+    request = complete("one").model_copy(update={"json_schema": {"type": "array"}})
+    with pytest.raises(ValueError, match="a model in this process cannot be held to a json_schema"):
+        client.generate_now([request])
+
+
 # Being stopped
 
 

@@ -106,7 +106,8 @@ def test_answer_that_stays_broken_is_a_failure_that_may_pass(tmp_path: Path) -> 
         (second,) = ask_journalled(client, [ask_for_json("q")], path)
 
     message = "the answer broke its schema twice: $: 'n' is a required property"
-    assert first == [Failure(reason="schema", message=message, permanent=False)]
+    usage = Usage(prompt_tokens=20, completion_tokens=8)
+    assert first == [Failure(reason="schema", message=message, permanent=False, usage=usage)]
     assert isinstance(second, Response)
 
 
@@ -129,12 +130,15 @@ def test_format_can_be_taken_out_and_the_answer_is_held_to_the_schema_all_the_sa
 
 def test_repair_round_that_fails_is_that_failure() -> None:
     def fault(call: Call) -> Fault:
-        return Fault(body=choice(message={"content": "four"})) if call.number == 0 else Fault(500)
+        usage = {"prompt_tokens": 10, "completion_tokens": 4}
+        first = json.loads(choice(message={"content": "four"})) | {"usage": usage}
+        return Fault(body=json.dumps(first)) if call.number == 0 else Fault(500)
 
     with LoopbackServer(fault) as server:
         (outcome,) = ask(make_client(server.url, max_attempts=2), ask_for_json("q"))
     assert isinstance(outcome, Failure)
     assert (outcome.reason, outcome.permanent) == ("http_500", False)
+    assert outcome.usage == Usage(prompt_tokens=10, completion_tokens=4)
     assert len(server.calls) == 3
 
 
@@ -175,9 +179,7 @@ def test_schema_that_cannot_be_followed_is_refused(request_: Request, message: s
         pytest.param('```json\n{"n": 1}\n```', {}, "is not JSON: Expecting value", id="fenced"),
         pytest.param('{"n": 1} ok', {}, "is not JSON: Extra data", id="text behind"),
         pytest.param("NaN", {}, "is not JSON: NaN is not a JSON number", id="NaN"),
-        pytest.param(
-            '{"n": 1, "n": 2}', {}, "is not JSON: the name 'n' stands twice in one", id="twice"
-        ),
+        pytest.param('{"n": 1, "n": 2}', {}, "is not JSON: the key 'n' stands twice", id="twice"),
         pytest.param("[" * 100_000, {}, "is not JSON: maximum recursion depth", id="deep nesting"),
         pytest.param("7", {"maximum": 6}, "$: 7 is greater than the maximum of 6", id="maximum"),
         pytest.param('"x"', {"pattern": "("}, "cannot be held to the schema: ", id="bad pattern"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from generators import procedural
+from generators.clients import Failure
 from generators.constraint_conflicts import are_compatible
 from generators.constraints import CATALOGUE, state
 from generators.operators import Attempt, Draw, EvolveSettings, bare_text, evolve_by_key
@@ -136,12 +137,11 @@ def test_a_task_that_takes_no_more_constraints_says_so() -> None:
     attempt = evolve_by_key(child, "constraint", settings, at_round(2))
     assert attempt.child is None
     assert attempt.failure is not None
-    assert attempt.failure.model_dump() == {
-        "kind": "failure",
-        "reason": "no_constraint_fits",
-        "message": "every constraint of the catalogue is settled by the task already",
-        "permanent": True,
-    }
+    assert attempt.failure == Failure(
+        reason="no_constraint_fits",
+        message="every constraint of the catalogue is settled by the task already",
+        permanent=True,
+    )
 
 
 # Procedural tasks
@@ -216,12 +216,11 @@ def test_a_task_without_another_difficulty_says_so(monkeypatch: pytest.MonkeyPat
     assert sorted(asked) == [False, True]
     assert attempt.child is None
     assert attempt.failure is not None
-    assert attempt.failure.model_dump() == {
-        "kind": "failure",
-        "reason": "no_other_difficulty",
-        "message": "gcd has neither a harder nor an easier step",
-        "permanent": True,
-    }
+    assert attempt.failure == Failure(
+        reason="no_other_difficulty",
+        message="gcd has neither a harder nor an easier step",
+        permanent=True,
+    )
 
 
 def test_a_procedural_child_knows_where_it_comes_from() -> None:

@@ -76,7 +76,8 @@ PROGRAM = """
 import asyncio, sys
 from generators.clients import Request, Sampling, answer_requests
 from generators.journal import SqliteJournal
-from generators.openai_compatible import EndpointSettings, OpenAICompatibleClient
+from generators.endpoint_settings import EndpointSettings
+from generators.openai_compatible import OpenAICompatibleClient
 
 url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 settings = EndpointSettings(base_url=url, model="tiny", concurrency=8)

@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 
 from generators.clients import Failure, Outcome, Request, Response, Sampling, answer_requests
-from generators.errors import TutelageError
+from generators.errors import BudgetReached, TutelageError
 from generators.journal import SqliteJournal
 from generators.records import Message, Usage
 from generators.spending import (
     FREE,
     Budget,
-    BudgetReached,
     Meter,
     MeteredClient,
     Price,
@@ -151,3 +150,21 @@ def test_end_says_what_was_spent_and_what_to_do(tmp_path: Path) -> None:
         f"request could make it {2 * worst}: raise budget.max_tokens and type the same command "
         "again; no answer is paid for twice"
     )
+
+
+def test_answers_that_broke_their_schema_are_spent_too() -> None:
+    request = chat("A list?", max_tokens=20).model_copy(update={"json_schema": {"type": "array"}})
+
+    async def ask(url: str) -> tuple[Meter, Outcome]:
+        inner = make_client(url)
+        meter = Meter(Budget(max_tokens=10_000), {inner.id: PRICE}, {})
+        client = MeteredClient(inner, meter)
+        (outcome,) = await client.generate([request])
+        await client.close()
+        return meter, outcome
+
+    with LoopbackServer(rule=talk_on) as server:
+        meter, outcome = asyncio.run(ask(server.url))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "schema"
+    assert meter.count_tokens() == 2 * (WORST.prompt_tokens + 20)
