@@ -51,13 +51,22 @@ class TrainingStage:
         teacher = None
         if self.settings.teacher is not None:
             teacher = getattr(config.models[self.settings.teacher], "model", None)
+        step = 0
+
+        def count_steps(entry: dict[str, Any]) -> None:
+            """Also those that a killed process had done: a resumed training begins behind them."""
+            nonlocal step
+            if "loss" in entry:
+                tick(entry["step"] - step)
+                step = entry["step"]
+
         train_student(
             trainer_settings(self.settings),
             rows,
             self.settings.student,
             folder / "output",
             teacher=teacher,
-            on_log=lambda entry: tick(1) if "loss" in entry else None,
+            on_log=count_steps,
             metrics=folder / METRICS,
         )
         text = (folder / METRICS).read_text(encoding="utf-8")

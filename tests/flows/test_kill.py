@@ -119,8 +119,9 @@ def test_kill_in_the_middle_of_training(trained: Finished, tmp_path: Path) -> No
     assert 13 <= len(read_metrics(metrics)) < 40
     assert list(metrics.parent.glob("output/checkpoints/checkpoint-*/complete.json"))
 
-    run, _ = conduct_plainly(read_settings(file, settings))
+    run, printed = conduct_plainly(read_settings(file, settings))
 
+    assert "\ntrain: 40 of 40 in " in printed
     old, new = trained.run.manifest.files, run.manifest.files
     assert new[TRAIN].sha256 == old[TRAIN].sha256
     assert new["student/model.safetensors"].sha256 == old["student/model.safetensors"].sha256
