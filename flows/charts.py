@@ -12,16 +12,10 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from flows import svg
-from flows.facts import (
-    DIFFICULTY_BINS,
-    Attribution,
-    DifficultyFacts,
-    Facts,
-    Interval,
-    LossPoint,
-    StageCount,
-)
+from flows.facts import DIFFICULTY_BINS, DifficultyFacts, Facts, StageCount
+from flows.facts_learning import Attribution, LossPoint
 from flows.glossary import name_stage
+from flows.intervals import Interval
 from flows.untrusted_text import show_plainly
 from flows.wording import count_noun, format_count, format_points, format_share
 

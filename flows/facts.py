@@ -12,39 +12,12 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from flows.facts_learning import EvaluationFacts, TrainingFacts
+from flows.intervals import Interval
 from generators.records import Decision, Record, VerifiedBy
 
 DIFFICULTY_BINS = ("0", "\u2264 ¼", "\u2264 ½", "\u2264 ¾", "< 1", "1")
 """Pass rates 0, (0, .25], (.25, .5], (.5, .75], (.75, 1) and 1."""
-
-
-class Interval(Record):
-    """A value with its 95 % interval; shares are between 0 and 1."""
-
-    value: float
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        if not self.low - 1e-9 <= self.value <= self.high + 1e-9:
-            raise ValueError(f"{self.value} lies outside its interval [{self.low}, {self.high}]")
-        return self
-
-    def overlaps(self, other: "Interval") -> bool:
-        """Whether the two intervals share a point."""
-        return self.low <= other.high and other.low <= self.high
-
-    def minus(self, other: "Interval") -> "Interval":
-        """The difference of two shares, with Newcombe's interval (1998, method 10).
-
-        It takes the two as independent samples; for the same prompts twice it errs on the wide
-        side.
-        """
-        gain = self.value - other.value
-        below = ((self.value - self.low) ** 2 + (other.high - other.value) ** 2) ** 0.5
-        above = ((self.high - self.value) ** 2 + (other.value - other.low) ** 2) ** 0.5
-        return Interval(value=gain, low=gain - below, high=gain + above)
 
 
 class StageTime(Record):
@@ -258,107 +231,6 @@ class DatasetFacts(Record):
             if counted != self.rows:
                 raise ValueError(f"by {name}: {counted} rows are counted of {self.rows}")
         return self
-
-
-class LossPoint(Record):
-    step: NonNegativeInt
-    loss: float
-
-
-class TrainingFacts(Record):
-    objective: str
-    """`sft`, `forward` …"""
-    base_model: str
-    path: str
-    """Where the trained student lies."""
-    steps: NonNegativeInt
-    rows: NonNegativeInt
-    skipped: NonNegativeInt = 0
-    """Rows left out, each with a reason in the run's verdicts."""
-    skip_reasons: dict[str, PositiveInt] = Field(default_factory=dict)
-    seconds: float
-    batch_size: PositiveInt
-    learning_rate: float
-    precision: str
-    losses: tuple[LossPoint, ...]
-
-    @model_validator(mode="after")
-    def _check_skipped(self) -> Self:
-        if sum(self.skip_reasons.values()) != self.skipped:
-            raise ValueError(f"the reasons do not account for {self.skipped} skipped rows")
-        return self
-
-
-class TaskScore(Record):
-    task: str
-    prompts: PositiveInt
-    score: Interval
-
-
-class PassAtK(Record):
-    k: PositiveInt
-    prompts: PositiveInt
-    score: Interval
-
-
-class Arm(Record):
-    """One model, asked one way."""
-
-    when: Literal["before", "after", "alone"]
-    """Before or after the training, or a model of no run."""
-    prompting: Literal["zero-shot", "few-shot"]
-    model: str
-    prompts: PositiveInt
-    pass_at_1: Interval
-    """Greedy: the share of prompts whose one answer passes its check."""
-    pass_at_k: PassAtK | None = None
-    by_task: tuple[TaskScore, ...] = ()
-    truncated: float | None = None
-    """Share of answers cut at the token limit."""
-    mean_tokens: float | None = None
-    perplexity: float | None = None
-    kl_to_teacher: float | None = None
-    """Nats per token."""
-    top1_agreement: float | None = None
-    """Share of tokens where the student's and the teacher's first choice agree."""
-
-    @property
-    def name(self) -> str:
-        return self.prompting if self.when == "alone" else f"{self.when}, {self.prompting}"
-
-
-class Attribution(Record):
-    """What part of the gain is format, and what part skill."""
-
-    total: Interval
-    """After zero-shot, less before zero-shot."""
-    format: Interval
-    """Before few-shot, less before zero-shot: what examples alone unlock."""
-    skill: Interval
-    """After zero-shot, less before few-shot: what even examples did not unlock."""
-
-
-class EvaluationFacts(Record):
-    held_out: str
-    """What the held-out prompts are, in a sentence."""
-    arms: tuple[Arm, ...] = Field(min_length=1)
-
-    def arm(self, when: str, prompting: str) -> Arm | None:
-        """The arm of that name, if it was evaluated."""
-        return next((a for a in self.arms if (a.when, a.prompting) == (when, prompting)), None)
-
-    @property
-    def attribution(self) -> Attribution | None:
-        """None unless all three arms were evaluated."""
-        before, shown = self.arm("before", "zero-shot"), self.arm("before", "few-shot")
-        after = self.arm("after", "zero-shot")
-        if before is None or shown is None or after is None:
-            return None
-        return Attribution(
-            total=after.pass_at_1.minus(before.pass_at_1),
-            format=shown.pass_at_1.minus(before.pass_at_1),
-            skill=after.pass_at_1.minus(shown.pass_at_1),
-        )
 
 
 class Facts(Record):

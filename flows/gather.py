@@ -15,7 +15,6 @@ from flows.facts import (
     DifficultyFacts,
     DuplicateFacts,
     Facts,
-    Interval,
     Lineage,
     LineageStep,
     ModelFacts,
@@ -28,6 +27,7 @@ from flows.facts import (
     StageTime,
 )
 from flows.gather_learning import gather_evaluation, gather_training
+from flows.intervals import Interval
 from flows.stages.answer import load_sampler_examples
 from flows.stages.family import Family, answer_stages, read_family, read_stage
 from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset

@@ -2,15 +2,8 @@
 
 import json
 
-from flows.facts import (
-    Arm,
-    EvaluationFacts,
-    Interval,
-    LossPoint,
-    PassAtK,
-    TaskScore,
-    TrainingFacts,
-)
+from flows.facts_learning import Arm, EvaluationFacts, LossPoint, PassAtK, TaskScore, TrainingFacts
+from flows.intervals import Interval
 from flows.stages.evaluate import ArmResult, list_arms
 from flows.stages.train import METRICS, STUDENT
 from flows.work import Context

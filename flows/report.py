@@ -14,7 +14,8 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows import charts, glossary, wording
-from flows.facts import Arm, EvaluationFacts, Facts, OperatorFacts, StageCount
+from flows.facts import Facts, OperatorFacts, StageCount
+from flows.facts_learning import Arm, EvaluationFacts
 from flows.picture import draw_flow
 from flows.untrusted_text import show_added, show_text
 

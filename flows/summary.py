@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 
 from flows.config import RunConfig
 from flows.console import Console
-from flows.facts import Arm, Interval
+from flows.facts_learning import Arm
 from flows.gather_learning import describe_arm, gather_evaluation, gather_training
+from flows.intervals import Interval
 from flows.stages.evaluate import ArmResult
 from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset
 from flows.stages.report import REPORT

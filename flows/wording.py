@@ -3,7 +3,9 @@
 The sentences claim no more than the intervals allow: where two overlap, they say so.
 """
 
-from flows.facts import Attribution, EvaluationFacts, Facts, Interval
+from flows.facts import Facts
+from flows.facts_learning import Attribution, EvaluationFacts
+from flows.intervals import Interval
 
 MINUS = "\u2212"
 THIN = "\u202f"

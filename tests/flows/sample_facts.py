@@ -4,28 +4,23 @@ import math
 from datetime import UTC, datetime
 
 from flows.facts import (
-    Arm,
     DatasetFacts,
     DifficultyFacts,
     DuplicateFacts,
-    EvaluationFacts,
     Facts,
-    Interval,
     Lineage,
     LineageStep,
-    LossPoint,
     ModelFacts,
     OperatorFacts,
-    PassAtK,
     ReasonCount,
     RunFacts,
     SamplerFacts,
     SeedFacts,
     StageCount,
     StageTime,
-    TaskScore,
-    TrainingFacts,
 )
+from flows.facts_learning import Arm, EvaluationFacts, LossPoint, PassAtK, TaskScore, TrainingFacts
+from flows.intervals import Interval
 
 SMOL = "SmolLM2-135M-Instruct"
 

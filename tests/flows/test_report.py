@@ -8,9 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from filters.eliminate import RULES
-from flows.facts import Arm, Facts, Interval, StageCount
+from flows.facts import Facts, StageCount
+from flows.facts_learning import Arm
 from flows.glossary import OPERATORS as EXPLAINED_OPERATORS
 from flows.glossary import explain_reason
+from flows.intervals import Interval
 from flows.picture import draw_flow
 from flows.report import render_report, sum_operators
 from flows.untrusted_text import show_added, show_text
