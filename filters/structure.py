@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from generators.records import Answer, Prompt, Verdict
 
-_MARKUP = re.compile(
+MARKUP = re.compile(
     r"<\|[\w-]+\|>"  # <|im_start|>, <|endoftext|>, <|eot_id|>
     r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     r"|^#{2,}[ \t]*(?:instruction|input|response|system|user|human|assistant)[ \t]*:",
@@ -52,7 +52,7 @@ def _find_undeclared_tool(answer: Answer, prompt: Prompt) -> str | None:
 def _find_special_token(answer: Answer, prompt: Prompt) -> str | None:
     """Chat markup in the answer that the prompt does not speak of."""
     asked = "\n".join(message.content for message in prompt.messages)
-    return next((m[0] for m in _MARKUP.finditer(answer.completion) if m[0] not in asked), None)
+    return next((m[0] for m in MARKUP.finditer(answer.completion) if m[0] not in asked), None)
 
 
 _RULES: Mapping[str, Callable[[Answer, Prompt], str | None]] = {

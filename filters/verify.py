@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from filters.choice_check import judge_choice
+from filters.consensus_check import judge_consensus
 from filters.constraint_check import judge_constraints
 from filters.exact_check import judge_exact
 from filters.json_check import judge_json
@@ -38,6 +39,7 @@ VERIFIERS: dict[str, Verifier] = {
     "json_schema": Verifier("json_schema", "1", judge_json),
     "constraint": Verifier("constraint", "1", judge_constraints),
     "procedural": Verifier("procedural", "1", judge_procedural),
+    "consensus": Verifier("consensus", "1", judge_consensus),
 }
 VERSIONS = tuple(f"{kind}: {v.detector} {v.version}" for kind, v in sorted(VERIFIERS.items()))
 """What a verdict depends on besides its check and its answer: a new version judges anew."""

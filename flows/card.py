@@ -69,7 +69,12 @@ def render_model_card(facts: Facts) -> str:
 
 def _render(template: str, front: dict[str, Any], facts: Facts) -> str:
     parts = facts.evaluation.attribution if facts.evaluation else None
-    body = _load_templates().get_template(template).render(facts=facts, parts=parts)
+    body = load_templates().get_template(template).render(facts=facts, parts=parts)
+    return add_front(front, body)
+
+
+def add_front(front: dict[str, Any], body: str) -> str:
+    """A card: the front matter that the Hub reads, and the text."""
     return f"---\n{_dump_yaml(front)}---\n\n{body.strip()}\n"
 
 
@@ -95,7 +100,8 @@ def _fence(text: str) -> str:
 
 
 @cache
-def _load_templates() -> Environment:
+def load_templates() -> Environment:
+    """The Markdown templates' environment, with the words and number forms that they share."""
     env = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=False,  # Markdown: `cell` and `fence` make texts inert
@@ -117,6 +123,7 @@ def _load_templates() -> Environment:
     env.globals.update(
         tell_making=wording.tell_making,
         tell_verification=wording.tell_verification,
+        tell_judge=wording.tell_judge,
         tell_learning=wording.tell_learning,
         tell_format=wording.tell_format,
         tell_skill=wording.tell_skill,

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from flows.cli_annotate import annotate
 from flows.cli_journal import app as journal_app
+from flows.cli_optimise import optimise
 from flows.printing import Json, make_plain, open_console, print_result
 from generators.errors import TutelageError
 
@@ -112,9 +114,9 @@ def validate(config: Path, /, *, json: Json = False) -> None:
     config
         The run's settings, a YAML file.
     """
-    from flows.config import load_config
+    from flows.annotate_settings import load_settings
 
-    settings = load_config(config, {})
+    settings = load_settings(config)
     open_console(json).line(f"{config}: valid")
     print_result({"valid": True, "config": make_plain(settings)}, json)
 
@@ -225,7 +227,36 @@ def estimate(config: Path, /, *, json: Json = False) -> None:
     print_result(found, json)
 
 
+app.command(annotate, sort_key=9)
+app.command(optimise, sort_key=9)
 app.command(journal_app)
+
+
+@app.command(sort_key=9)
+def cut(
+    model: str,
+    folder: Path,
+    /,
+    *,
+    layers: Annotated[tuple[int, ...], Parameter(consume_multiple=True)],
+    json: Json = False,
+) -> None:
+    """Make a smaller student of the same tokenizer by keeping some of a model's layers.
+
+    Example: tutelage cut smollm2-135m-instruct runs/small --layers 0 5 10 15 20 29
+
+    Parameters
+    ----------
+    model
+        The bundled model's name, a local folder, or a Hugging Face id.
+    folder
+        Where the student goes; a new folder.
+    layers
+        The transformer layers to keep, counted from 0 and ascending.
+    """
+    from flows.verbs import cut_model
+
+    print_result(cut_model(model, layers, folder, open_console(json)), json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,7 +286,7 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> _Failure | None:
     """What an expected failure is called and says; `None` for a defect of ours."""
     match error:
         case KeyboardInterrupt():
-            resumes = arguments[:1] in (["run"], ["train"])
+            resumes = arguments[:1] in (["run"], ["train"], ["annotate"], ["optimise"])
             hint = ": what is committed stays; type the same command to go on" if resumes else ""
             return _Failure(130, "Interrupted", f"interrupted{hint}")
         case CycloptsError():

@@ -9,7 +9,10 @@ from flows.printing import Json, open_console, print_result
 
 app = App(name="journal", help="Look into a journal, copy it out, or take rows away.", sort_key=9)
 
-Place = Annotated[Path, Parameter(name="PATH", help="A folder of runs, or a journal's file.")]
+Place = Annotated[
+    str,
+    Parameter(name="PATH", help="A folder of runs, a journal's file, or its postgresql:// URL."),
+]
 
 
 @app.command(sort_key=1)
@@ -18,10 +21,10 @@ def stats(path: Place, /, *, json: Json = False) -> None:
 
     Example: tutelage journal stats runs
     """
-    from generators.journal import SqliteJournal
-    from generators.journal_tools import count_holdings, find_journal
+    from generators.journal_place import make_journal
+    from generators.journal_tools import count_holdings
 
-    with SqliteJournal(find_journal(path)) as journal:
+    with make_journal(path, must_exist=True) as journal:
         found = count_holdings(journal)
     columns = ["model", "run", "outcomes", "failures", "prompt tokens", "completion tokens"]
     console = open_console(json)
@@ -43,10 +46,10 @@ def export(
     out
         The file to write; it is written beside its place and renamed.
     """
-    from generators.journal import SqliteJournal
-    from generators.journal_tools import export_rows, find_journal
+    from generators.journal_place import make_journal
+    from generators.journal_tools import export_rows
 
-    with SqliteJournal(find_journal(path)) as journal:
+    with make_journal(path, must_exist=True) as journal:
         done = export_rows(journal, out)
     open_console(json).line(f"{done.path}: {done.rows:,} rows; {done.damaged:,} damaged left out")
     print_result(done, json)
@@ -82,13 +85,13 @@ def prune(
         Delete them.
     """
     from generators.errors import ConfigError
-    from generators.journal import SqliteJournal
-    from generators.journal_tools import find_journal, prune_rows
+    from generators.journal_place import make_journal
+    from generators.journal_tools import prune_rows
 
     if run is None and model is None and not damaged:
         raise ConfigError("nothing is chosen: name --run, --model or --damaged")
-    with SqliteJournal(find_journal(path)) as journal:
+    with make_journal(path, must_exist=True) as journal:
         done = prune_rows(journal, run=run, model=model, damaged=damaged, delete=yes)
     text = "deleted" if done.deleted else "would be deleted; say --yes to do it"
-    open_console(json).line(f"{journal.path}: {done.rows:,} rows {text}")
+    open_console(json).line(f"{journal.place}: {done.rows:,} rows {text}")
     print_result(done, json)

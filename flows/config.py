@@ -8,55 +8,41 @@ of models exist, that files are there, that the teachers' licences let the outpu
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from flows.config_file import read_config
+from filters.difficulty import DifficultySettings
+from flows.config_file import list_settings, read_config
+from flows.run_settings import EmbeddedModel, RunSettings, find_shared_problems
 from generators.answers import SamplerSettings
-from generators.embedded import EmbeddedSettings
-from generators.endpoint_settings import EndpointSettings
-from generators.errors import nearest
-from generators.licence import Terms
-from generators.openai_compatible import identify_answers
-from generators.operator_sets import OPERATORS
+from generators.calibration import find_shortage, load_pairs
+from generators.compute import (
+    Basis,
+    Exchange,
+    Problem,
+    TokenCost,
+    find_exchange,
+    find_match_problems,
+    match_samplers,
+)
+from generators.consensus import ConsensusSettings
+from generators.constraint_forms import may_demand
+from generators.errors import ConfigError, InputError, nearest
+from generators.method import AutoEvolSettings, find_method_fault
+from generators.model_size import count_parameters
+from generators.operator_sets import METHOD, OPERATORS
 from generators.operators import EvolveSettings
-from generators.prompting import Form
 from generators.records import Record, VerifiedBy, digest
-from generators.spending import Budget, Price
+from generators.self_synthesis import SynthesisSettings, find_synthesis_problems
 from trainers.settings import TrainSettings
 
 
-class EmbeddedModel(EmbeddedSettings, Terms):
-    """A model that runs in this process."""
-
-    kind: Literal["embedded"]
-    form: Form = "chat"
-    """`complete` for small and base models: prompts are few-shot texts to be continued."""
-
-
-class EndpointModel(EndpointSettings, Terms):
-    """A model behind an OpenAI-compatible URL."""
-
-    kind: Literal["openai"]
-    form: Form = "chat"
-    revision: str | None = None
-    """Which state of the model the server has; part of the journal's key."""
-    price: Price | None = None
-    """What its tokens cost; asked for by `budget.max_cost_usd`."""
-
-
-PACES = {
-    *("base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"),
-    *("requests_per_minute", "tokens_per_minute", "breaker_failures", "breaker_pause_s", "price"),
-}
-"""Settings of a model that decide nothing of what it answers."""
-Model = Annotated[EmbeddedModel | EndpointModel, Field(discriminator="kind")]
-
-
 class SeedSettings(Record):
-    paths: tuple[str, ...] = Field(min_length=1)
+    paths: tuple[str, ...] = ()
     """JSONL files, relative to where the command is typed."""
+    synthesise: tuple[SynthesisSettings, ...] = ()
+    """Prompts that models write themselves."""
 
 
 class AnswerSettings(Record):
@@ -74,6 +60,9 @@ class PublishSettings(Record):
     """How a row may have been verified. `judge` and `none` must be named to be let in."""
     answers_per_prompt: int = Field(default=2, ge=1)
     """At most so many distinct verified answers of one prompt are published."""
+    target_rows: int | None = Field(default=None, ge=1)
+    """Exactly so many rows are wanted: answers are asked for until they are there, and what goes
+    beyond is set aside. Without it everything is answered."""
     licence: str
     """The published dataset's licence."""
 
@@ -107,61 +96,60 @@ class EvaluateSettings(Record):
     batch_size: int = Field(default=64, ge=1)
 
 
-class RunConfig(Record):
+class RunConfig(RunSettings):
     """A run: from seeds to an evaluated student."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
-    runs_dir: str = "runs"
-    """Where run directories and the journal lie."""
-    shard_rows: int = Field(default=200, ge=1)
-    """Rows worked on by one task."""
     seeds: SeedSettings
-    models: dict[str, Model] = Field(min_length=1)
-    budget: Budget | None = None
-    """What the requests to model servers may cost; without it there is no limit."""
     evolve: EvolveSettings | None = None
+    auto_evol: AutoEvolSettings | None = None
+    """How `tutelage optimise` looks for a better method; a run itself takes none of it."""
+    consensus: ConsensusSettings | None = None
+    """Tasks of closed domains that no program can check are voted on by the samplers."""
     answer: AnswerSettings
     dedup: DedupSettings = DedupSettings()
+    difficulty: DifficultySettings | None = None
+    """Prompts are kept by how often the student solves them."""
     publish: PublishSettings
     train: TrainStage | None = None
     evaluate: EvaluateSettings | None = None
 
-    @property
-    def root(self) -> Path:
-        """The run directory."""
-        return Path(self.runs_dir) / self.name
+    @functools.cached_property
+    def samplers(self) -> tuple[SamplerSettings, ...]:
+        """The samplers with n worked out where one is matched to another."""
+        return match_samplers(self.answer.samplers, functools.partial(_find_cost, self))
 
-    @property
-    def journal_path(self) -> Path:
-        return Path(self.runs_dir) / "journal.sqlite"
+    def find_exchange(self, sampler: SamplerSettings) -> Exchange:
+        """How the tokens of a matched sampler are exchanged for those of its reference."""
+        (reference,) = (s for s in self.answer.samplers if s.name == sampler.matched_to)
+        return find_exchange(sampler, reference, functools.partial(_find_cost, self))
 
     @functools.cached_property
     def digest(self) -> str:
-        """Digest of everything that decides what the run makes; not of where it lies, nor where
-        its servers are, how fast they are asked and what they may cost."""
-        exclude: Any = dict.fromkeys(("name", "runs_dir", "budget"), True)
-        exclude["models"] = {"__all__": PACES}
-        return digest(self.model_dump(mode="json", exclude=exclude))
+        """Digest of everything that decides what the run makes, the samplers' n worked out."""
+        settings = self.dump_decisive()
+        settings["answer"]["samplers"] = [s.model_dump(mode="json") for s in self.samplers]
+        return digest(settings)
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read and check a configuration; raises ConfigError that lists what is wrong and where."""
+    if "annotators" in list_settings(Path(path)):
+        raise ConfigError(f"{path}: an annotation's settings. Type: tutelage annotate {path}")
     return read_config(Path(path), RunConfig, overrides=overrides or {}, check=find_problems)
+
+
+def _find_cost(config: RunConfig, name: str, basis: Basis) -> TokenCost:
+    model = config.models[name]
+    if isinstance(model, EmbeddedModel):
+        count = count_parameters(model.model) if basis == "parameters" else None
+        return TokenCost(count, None)
+    parameters = model.parameters and model.parameters * 1e9
+    return TokenCost(parameters, model.price and model.price.output_usd_per_million)
 
 
 def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     """What only the whole configuration can tell to be wrong: the setting, and the trouble."""
-    for setting, name in _named_models(config):
-        if name not in config.models:
-            known = ", ".join(config.models)
-            near = nearest(name, config.models)
-            yield setting, f"no model is called {name!r}{near} (models: {known})"
-    for setting, file in _named_files(config):
-        if not Path(file).exists():
-            yield setting, f"{file}: no such file (looked for it from {Path.cwd()})"
-    if "://" in config.runs_dir:
-        yield "runs_dir", f"{config.runs_dir}: run directories lie on a local disk"
+    yield from find_shared_problems(config, _named_models(config), _named_files(config))
     names = [sampler.name for sampler in config.answer.samplers]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "answer.samplers", f"two samplers are called {name!r}"
@@ -170,37 +158,143 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             if operator not in OPERATORS:
                 near, known = nearest(operator, OPERATORS), ", ".join(OPERATORS)
                 yield f"evolve.operators.{i}", f"{operator!r} is no operator{near} (known: {known})"
+        if (config.evolve.choice == "thompson") != (config.evolve.credit is not None):
+            what = "thompson chooses by the credit.json of an earlier run, and uniform by nothing"
+            yield "evolve.credit", f"{what}: give both choice: thompson and credit, or neither"
+        named = config.evolve.constraints
+        if named and not any(may_demand(id) for id in named):
+            yield (
+                "evolve.constraints",
+                "all of these only forbid something, so gibberish would meet them; add one that "
+                "asks for something, such as length_constraints:number_words",
+            )
+    yield from _find_method_problems(config)
+    yield from _find_auto_evol_problems(config)
     for i, sampler in enumerate(config.answer.samplers):
         if sampler.structured and isinstance(config.models.get(sampler.model), EmbeddedModel):
             what = f"models.{sampler.model} runs in this process, where no schema can be asked for"
             yield f"answer.samplers.{i}.structured", f"{what}; take it out"
-    yield from _find_budget_problems(config)
+    yield from _find_seed_problems(config)
+    yield from _find_calibration_problems(config)
+    known = all(sampler.model in config.models for sampler in config.answer.samplers)
+    unmatched = list(_find_match_problems(config)) if known else []
+    yield from unmatched
+    if known and not unmatched:
+        yield from _find_consensus_problems(config)
+    yield from _find_difficulty_problems(config)
     yield from _find_training_problems(config)
 
 
-def _find_budget_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.budget is None:
+def _find_method_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    evolve = config.evolve
+    if evolve is None:
         return
-    if config.budget.max_cost_usd is None and config.budget.max_tokens is None:
-        yield "budget", "sets no limit: name max_cost_usd or max_tokens"
-    if config.budget.max_cost_usd is None:
+    named = evolve.operators or ()
+    if evolve.method is None:
+        for i, operator in enumerate(named):
+            if operator == METHOD:
+                yield f"evolve.operators.{i}", "needs its file: name one in evolve.method"
         return
-    servers = {n: m for n, m in config.models.items() if isinstance(m, EndpointModel)}
-    for name, model in servers.items():
-        if model.price is None:
-            yield (
-                f"models.{name}.price",
-                "budget.max_cost_usd needs it: write "
-                "`price: {input_usd_per_million: …, output_usd_per_million: …}`",
-            )
-        first = next(n for n, m in servers.items() if _identify(m) == _identify(model))
-        if servers[first].price not in (None, model.price):
-            message = f"models.{first} is the same model at another price; state one price"
-            yield f"models.{name}.price", message
+    if evolve.operators is not None and METHOD not in named:
+        yield "evolve.method", f"is not used: add {METHOD} to evolve.operators, or take it out"
+    yield from _find_form_problem(config, "evolve.method", evolve.model)
+    file = Path(evolve.method)
+    if file.exists() and (fault := find_method_fault(file)) is not None:
+        yield "evolve.method", fault
 
 
-def _identify(model: EndpointModel) -> str:
-    return identify_answers(model, f"{model.model}@{model.revision}")
+def _find_form_problem(config: RunConfig, setting: str, name: str) -> Iterator[tuple[str, str]]:
+    """A model that only continues texts follows no method, and judges none."""
+    model = config.models.get(name)
+    if model is not None and model.form != "chat":
+        what = f"models.{name} only continues texts (form: {model.form})"
+        yield setting, f"{what}, and a method is for models of form: chat"
+
+
+def _find_auto_evol_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    settings = config.auto_evol
+    if settings is None:
+        return
+    if config.evolve is None:
+        yield "auto_evol", "there is nothing to optimise: add an evolve section"
+        return
+    yield from _find_form_problem(config, "auto_evol", config.evolve.model)
+    if settings.optimiser not in (None, config.evolve.model):
+        yield from _find_form_problem(config, "auto_evol.optimiser", settings.optimiser)
+    if settings.sampling.temperature == 0 and settings.candidates > 1:
+        message = "0 writes the same method each time; raise it or set candidates to 1"
+        yield "auto_evol.sampling.temperature", message
+
+
+def _find_seed_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    seeds = config.seeds
+    if not seeds.paths and not seeds.synthesise:
+        remedy = "name files in paths, or let a model write some (synthesise)"
+        yield "seeds", f"brings no prompts: {remedy}"
+    served = {name for name, m in config.models.items() if not isinstance(m, EmbeddedModel)}
+    for setting, message in find_synthesis_problems(seeds.synthesise, served):
+        yield f"seeds.{setting}", message
+
+
+def _find_calibration_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    evolve = config.evolve
+    if evolve is None or not evolve.asks_judge or not Path(evolve.calibration).exists():
+        return
+    try:
+        shortage = find_shortage(load_pairs(evolve.calibration))
+    except InputError as error:
+        yield from (("evolve.calibration", line) for line in str(error).splitlines())
+        return
+    if shortage is not None:
+        remedy = "; or set evolve.equality_judge to no"
+        yield "evolve.calibration", f"{evolve.calibration}: {shortage}{remedy}"
+
+
+def _find_consensus_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.consensus is None:
+        return
+    samplers, needed = config.samplers, config.consensus.min_votes
+    for i, sampler in enumerate(samplers):
+        if sampler.sampling.temperature == 0 and sampler.n > 1:
+            message = "0 gives the same answer n times, which is one vote; raise it or set n to 1"
+            yield f"answer.samplers.{i}.sampling.temperature", message
+    if (votes := sum(sampler.n for sampler in samplers)) < needed:
+        message = f"{needed} votes are needed, and the samplers' n together give {votes}"
+        yield "consensus.min_votes", message
+    open_domains = config.evolve.open_domains if config.evolve else ()
+    for i, domain in enumerate(config.consensus.domains):
+        if domain in open_domains:
+            message = f"{domain!r} is one of evolve.open_domains, where no single answer is right"
+            yield f"consensus.domains.{i}", message
+
+
+def _find_difficulty_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.difficulty is None:
+        return
+    band = config.difficulty.band
+    if band is not None and not 0 <= band[0] < band[1] <= 1:
+        what = f"{list(band)}: give two rates from 0 to 1, the lower one first, or null"
+        yield "difficulty.band", what
+    if config.difficulty.sampling.temperature == 0:
+        message = "0 gives the same answer k times; raise it"
+        yield "difficulty.sampling.temperature", message
+
+
+def _find_match_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    remedies = {
+        "parameters": "`parameters: …`, non-embedding and in billions",
+        "price": "`price: {input_usd_per_million: …, output_usd_per_million: …}`, above 0",
+    }
+    samplers, find_cost = config.answer.samplers, functools.partial(_find_cost, config)
+    for problem in find_match_problems(samplers, find_cost):
+        if isinstance(problem, Problem):
+            yield f"answer.samplers.{problem.sampler}.{problem.setting}", problem.text
+            continue
+        place, remedy = f"models.{problem.model}.{problem.figure}", remedies[problem.figure]
+        text = f"a sampler's matched_to needs it: write {remedy}; or state its exchange as a number"
+        if isinstance(config.models[problem.model], EmbeddedModel):
+            text = "a model in this process has no price; let the sampler exchange parameters"
+        yield place, text
 
 
 def _find_training_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -220,10 +314,16 @@ def _find_training_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _named_models(config: RunConfig) -> Iterator[tuple[str, str]]:
+    for i, entry in enumerate(config.seeds.synthesise):
+        yield f"seeds.synthesise.{i}.model", entry.model
     if config.evolve is not None:
         yield "evolve.model", config.evolve.model
+    if config.auto_evol is not None and config.auto_evol.optimiser is not None:
+        yield "auto_evol.optimiser", config.auto_evol.optimiser
     for i, sampler in enumerate(config.answer.samplers):
         yield f"answer.samplers.{i}.model", sampler.model
+    if config.difficulty is not None:
+        yield "difficulty.model", config.difficulty.model
     if config.train is not None and config.train.teacher is not None:
         yield "train.teacher", config.train.teacher
 
@@ -231,9 +331,15 @@ def _named_models(config: RunConfig) -> Iterator[tuple[str, str]]:
 def _named_files(config: RunConfig) -> Iterator[tuple[str, str]]:
     for i, path in enumerate(config.seeds.paths):
         yield f"seeds.paths.{i}", path
+    if config.evolve is not None and config.evolve.asks_judge:
+        yield "evolve.calibration", config.evolve.calibration
     for i, sampler in enumerate(config.answer.samplers):
         if sampler.examples is not None:
             yield f"answer.samplers.{i}.examples", sampler.examples
+    if config.evolve is not None and config.evolve.credit is not None:
+        yield "evolve.credit", config.evolve.credit
+    if config.evolve is not None and config.evolve.method is not None:
+        yield "evolve.method", config.evolve.method
     if config.evaluate is not None:
         for i, path in enumerate(config.evaluate.held_out):
             yield f"evaluate.held_out.{i}", path

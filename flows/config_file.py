@@ -67,6 +67,14 @@ def read_config(
     raise ConfigError(_tell(path, document.faults))
 
 
+def list_settings(path: Path) -> list[str]:
+    """The names at the top of a YAML file, by which the kinds of configurations are told apart.
+    Raises ConfigError where the file cannot be read."""
+    root = _compose(YAML(typ="safe", pure=True), path)
+    pairs = root.value if isinstance(root, MappingNode) else []
+    return [name.value for name, _ in pairs if isinstance(name, ScalarNode)]
+
+
 class _Document:
     """A parsed file: its data, where each setting stands, and what is wrong so far."""
 
@@ -264,7 +272,9 @@ def _kind(node: Node) -> str:
 
 def _tell(path: Path, faults: list[Fault]) -> str:
     """One line per fault, in the file's order; those without a place come last."""
-    ordered = sorted(set(faults), key=lambda fault: (fault.mark is None, fault.mark or ()))
+    ordered = sorted(
+        dict.fromkeys(faults), key=lambda fault: (fault.mark is None, fault.mark or ())
+    )
     return "\n".join(
         f"{path}:{fault.mark.line}:{fault.mark.column}: {fault.text}"
         if fault.mark

@@ -25,16 +25,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.config import RunConfig, load_config
+from flows.config import load_config
 from flows.console import Console
 from flows.facts import StageCount
 from flows.gather import gather_counts
-from flows.pipeline import conduct, list_stages
+from flows.pipeline import choose_stages, conduct
+from flows.run_settings import RunSettings
 from flows.stages.family import read_family
 from flows.stages.report import REPORT
-from flows.store import FileEntry
+from flows.store import FileEntry, RunDirectory
 from flows.summary import summarise_run, tell_summary
-from flows.work import Context, Job, Stage, Tick, attach_context, share_context
+from flows.work import Job, JobContext, Stage, Tick, attach_context, share_context
 from generators.clients import Stopped
 from generators.errors import EndpointError, TutelageError
 
@@ -53,16 +54,25 @@ def distill(
 ) -> str:
     """Take a configuration file from seeds to an evaluated student; return the run directory."""
     settings = load_config(config, overrides)
+    run = conduct_in_tasks(settings, quiet=quiet, update=update)
+    publish_summary(settings, tell_summary(summarise_run(run)))
+    return str(run.root)
+
+
+def conduct_in_tasks(settings: RunSettings, *, quiet: bool, update: bool) -> RunDirectory:
+    """Conduct a run inside a flow, each of its jobs as a task."""
     conductor = PrefectConductor()
     try:
-        run = conduct(settings, Console(json=quiet), conductor, update=update)
+        return conduct(settings, Console(json=quiet), conductor, update=update)
     except BaseException:
         conductor.stop.set()
         raise
-    create_markdown_artifact(
-        tell_summary(summarise_run(run)), key=_key(settings, "summary"), description="What came out"
-    )
-    return str(run.root)
+
+
+def publish_summary(settings: RunSettings, markdown: str) -> None:
+    """Show what came out where Prefect shows it."""
+    key = _key(settings, "summary")
+    create_markdown_artifact(markdown, key=key, description="What came out")
 
 
 def _may_pass(task: Any, run: Any, state: Any) -> bool:
@@ -82,7 +92,7 @@ def _may_pass(task: Any, run: Any, state: Any) -> bool:
 def run_job(root: str, stage: str, shard: int, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do one job of a stage in whichever process this is; return its files' entries."""
     context, tick = attach_context(root)
-    work = next(s for s in list_stages(context.config) if s.name == stage).work
+    work = next(s for s in choose_stages(context.config) if s.name == stage).work
     entries = work(context, Job.model_validate(job), tick)
     return [entry.model_dump(mode="json") for entry in entries]
 
@@ -94,7 +104,7 @@ class PrefectConductor:
         self.stop = threading.Event()
 
     def carry_out(
-        self, stage: Stage, context: Context, jobs: Sequence[Job], tick: Tick
+        self, stage: Stage, context: JobContext[Any], jobs: Sequence[Job], tick: Tick
     ) -> Iterator[list[FileEntry]]:
         progress = Progress(context.config, stage.name, sum(job.rows for job in jobs))
 
@@ -119,7 +129,7 @@ class PrefectConductor:
                 context.resources.interrupt()
                 raise
 
-    def stage_ended(self, stage: Stage, context: Context) -> None:
+    def stage_ended(self, stage: Stage, context: JobContext[Any]) -> None:
         config, root = context.config, context.run.root.resolve()
         if stage.name == "publish":
             counts = gather_counts(context, read_family(context))
@@ -136,7 +146,7 @@ class PrefectConductor:
 class Progress:
     """A stage's progress as an artifact, renewed as shards end."""
 
-    def __init__(self, config: RunConfig, stage: str, total: int) -> None:
+    def __init__(self, config: RunSettings, stage: str, total: int) -> None:
         self.total, self.done = max(total, 1), 0
         self._lock = threading.Lock()
         key = _key(config, f"{stage}-progress")
@@ -160,7 +170,7 @@ def _list_drops(counts: Iterator[StageCount] | Any) -> list[dict[str, Any]]:
     ]
 
 
-def _key(config: RunConfig, name: str) -> str:
+def _key(config: RunSettings, name: str) -> str:
     """Artifact keys are lower-case letters, digits and dashes."""
     text = f"{config.name}-{name}".lower()
     return "".join(c if c.isalnum() and c.isascii() else "-" for c in text)

@@ -10,19 +10,25 @@ training happen in this process and are not counted.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from flows.config import EmbeddedModel, EvolveSettings, RunConfig
+from filters.equality import build_comparison
+from flows.config import EvolveSettings, RunConfig
 from flows.console import Console
+from flows.run_settings import EmbeddedModel
+from flows.stages.calibrate import CALIBRATE
 from flows.stages.check import judge_check
-from flows.stages.evolve import JUDGEMENT
+from flows.stages.family import SYNTHESISE
 from flows.stages.seeds import load_all_seeds
+from flows.stages.synthesise import find_opening
 from generators.answers import SamplerSettings, group_examples, put_prompt
+from generators.calibration import load_pairs
 from generators.clients import Request
+from generators.consensus import put_to_vote
 from generators.operator_sets import OPERATORS
 from generators.operators import Draw, bare_text, build_rewrite, fitting_operators
-from generators.prompting import render_request
 from generators.records import Prompt, Record, Usage
 from generators.seeds import load_examples
-from generators.spending import FREE, bound_usage
+from generators.self_synthesis import draft_turns, make_prompt
+from generators.spending import BYTES_PER_TOKEN, FREE, bound_usage
 
 
 class StageEstimate(Record):
@@ -51,8 +57,12 @@ class Estimate(Record):
 
 def estimate_run(config: RunConfig) -> Estimate:
     """Read the seeds and count; nothing is sent, and nothing is written."""
-    seeds = load_all_seeds(config.seeds.paths, config.seed, cycle=1)
-    stages = [*_estimate_evolution(config, seeds), *_estimate_answers(config, seeds)]
+    seeds = [*load_all_seeds(config, cycle=1), *imagine_prompts(config)]
+    stages = [
+        *_estimate_synthesis(config),
+        *_estimate_evolution(config, seeds),
+        *_estimate_answers(config, seeds),
+    ]
     costs = [stage.cost_usd for stage in stages]
     known = [cost for cost in costs if cost is not None]
     return Estimate(
@@ -83,6 +93,30 @@ def _dollars(cost: float | None) -> str:
     return "no price stated" if cost is None else f"{cost:.4f}"
 
 
+def _estimate_synthesis(config: RunConfig) -> Iterator[StageEstimate]:
+    for entry in config.seeds.synthesise:
+        open_turn, indices = find_opening(config, entry), range(entry.most_draws)
+        asked = draft_turns(entry, indices, open_turn, run_seed=config.seed, cycle=1)
+        yield _make_row(config, SYNTHESISE, entry.model, asked, 1, 0)
+
+
+def imagine_prompts(config: RunConfig) -> list[Prompt]:
+    """Prompts in the place of those that models are to write themselves: as many as are wanted,
+    each as long as it may be."""
+    wanted = [entry for entry in config.seeds.synthesise for _ in range(entry.count)]
+    imagined = [
+        make_prompt(
+            entry,
+            "x" * (BYTES_PER_TOKEN * entry.sampling.max_tokens),
+            "",
+            model=entry.model,
+            occurrence=i,
+        )
+        for i, entry in enumerate(wanted)
+    ]
+    return [put_to_vote(prompt, config.consensus) for prompt in imagined]
+
+
 def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:
     settings = config.evolve
     if settings is None:
@@ -90,7 +124,7 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
     model, longest = settings.model, settings.sampling.max_tokens
     form, draw = config.models[model].form, Draw(config.seed, 1, 1)
     parents = _take_parents(seeds, settings, lambda name: OPERATORS[name].kind != "key")
-    asked = []
+    rewrites, comparisons = [], []
     for parent in parents:
         names = fitting_operators(parent, settings)
         drafts = [
@@ -98,17 +132,17 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
             for name in names
             if OPERATORS[name].kind != "key"
         ]
-        asked.append(max(drafts, key=lambda draft: bound_usage([draft]).prompt_tokens))
-        if settings.equality_judge:
-            text = bare_text(parent)
-            pair = {"first": text, "second": text}
-            asked.append(render_request(form, "equality", JUDGEMENT, 0, **pair))
+        rewrites.append(max(drafts, key=lambda draft: bound_usage([draft]).prompt_tokens))
+        if settings.asks_judge:
+            comparisons.append(build_comparison(form, bare_text(parent), bare_text(parent)))
+    if settings.asks_judge:
+        pairs = load_pairs(settings.calibration)
+        labelled = [build_comparison(form, pair.first, pair.second) for pair in pairs]
+        yield _make_row(config, CALIBRATE, model, labelled, 1, 0)
     for round in range(1, settings.rounds + 1):
         # Each round has lengthened what it rewrites by one answer at most; the judge reads both.
-        grown = sum(
-            longest * (round - 1) if request.sampling != JUDGEMENT else longest * (2 * round - 1)
-            for request in asked
-        )
+        lengthenings = (round - 1) * len(rewrites) + (2 * round - 1) * len(comparisons)
+        asked, grown = [*rewrites, *comparisons], longest * lengthenings
         yield _make_row(config, f"evolve-{round}", model, asked, 1, grown)
 
 
@@ -116,7 +150,7 @@ def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[St
     settings = config.evolve
     children = _take_parents(seeds, settings, lambda name: True) if settings else []
     checked = [prompt for prompt in seeds if judge_check(prompt).decision == "accept"]
-    for sampler in config.answer.samplers:
+    for sampler in config.samplers:
         put = _putting(config, sampler)
         asked = [put(prompt) for prompt in checked]
         grown = 0

@@ -12,7 +12,11 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from flows.facts_credit import CreditFacts
+from flows.facts_evolution import JudgeFacts
 from flows.facts_learning import EvaluationFacts, TrainingFacts
+from flows.facts_sampling import MatchFacts
+from flows.facts_votes import VoteFacts
 from flows.intervals import Interval
 from generators.records import Decision, Record, VerifiedBy
 
@@ -59,10 +63,12 @@ class ModelFacts(Record):
 
 
 class SeedFacts(Record):
-    total: PositiveInt
+    total: NonNegativeInt
     by_domain: dict[str, NonNegativeInt]
     licences: tuple[str, ...]
     path: str
+    synthesised: dict[str, PositiveInt] = Field(default_factory=dict)
+    """How many of them each model wrote itself, by its id."""
 
 
 class ReasonCount(Record):
@@ -155,7 +161,7 @@ class SamplerFacts(Record):
 
 
 class DifficultyFacts(Record):
-    """How often the sampler solves one round's prompts."""
+    """How often a model solves one round's prompts."""
 
     round: NonNegativeInt
     prompts: PositiveInt
@@ -246,9 +252,19 @@ class Facts(Record):
     counts: tuple[StageCount, ...] = ()
     """In the order of the run."""
     operators: tuple[OperatorFacts, ...] = ()
+    judge: JudgeFacts | None = None
+    """None where no model is to judge what evolved."""
     samplers: tuple[SamplerFacts, ...] = ()
+    matches: tuple[MatchFacts, ...] = ()
+    """Samplers that were given as many samples as another one's cost."""
     difficulty: tuple[DifficultyFacts, ...] = ()
+    """How often the first sampler solves each round's prompts."""
+    student_difficulty: tuple[DifficultyFacts, ...] = ()
+    """How often the untrained student does; empty where it was not measured."""
+    credit: tuple[CreditFacts, ...] = ()
     lineages: tuple[Lineage, ...] = ()
+    votes: VoteFacts | None = None
+    """None where nothing is put to the vote."""
     duplicates: DuplicateFacts | None = None
     dataset: DatasetFacts | None = None
     training: TrainingFacts | None = None

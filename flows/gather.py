@@ -9,10 +9,9 @@ from statistics import fmean, median
 
 import pyarrow.parquet as pq
 
-from flows.config import Model
+from filters.consensus_check import describe_votes
 from flows.facts import (
     DatasetFacts,
-    DifficultyFacts,
     DuplicateFacts,
     Facts,
     Lineage,
@@ -26,19 +25,26 @@ from flows.facts import (
     StageCount,
     StageTime,
 )
+from flows.gather_credit import gather_credit
+from flows.gather_difficulty import gather_difficulty, gather_student_difficulty
+from flows.gather_evolution import gather_judge
 from flows.gather_learning import gather_evaluation, gather_training
+from flows.gather_sampling import gather_matches
+from flows.gather_votes import gather_votes
 from flows.intervals import Interval
+from flows.run_settings import Model
 from flows.stages.answer import load_sampler_examples
-from flows.stages.family import Family, answer_stages, read_family, read_stage
+from flows.stages.consensus import CONSENSUS, read_verified
+from flows.stages.difficulty import DIFFICULTY
+from flows.stages.family import SYNTHESISE, Family, answer_stages, read_family, read_stage
 from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset
 from flows.work import Context, model_id
 from generators.answers import SamplerSettings
 from generators.operator_sets import OPERATORS
 from generators.operators import bare_text
-from generators.records import CHECK, Answer, Decision, Prompt, Verdict
+from generators.records import CHECK, Answer, Check, Decision, Prompt, Verdict
 from trainers.evaluate import bootstrap_interval, pass_at_k
 
-BIN_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LINEAGES = 6
 
 
@@ -62,9 +68,14 @@ def gather_facts(context: Context) -> Facts:
         models=tuple(_gather_models(context)),
         counts=tuple(gather_counts(context, family)),
         operators=tuple(_gather_operators(family, published)),
-        samplers=tuple(_gather_sampler(context, s) for s in config.answer.samplers),
-        difficulty=tuple(_gather_difficulty(context, family)),
+        judge=gather_judge(context),
+        samplers=tuple(_gather_sampler(context, s) for s in config.samplers),
+        matches=gather_matches(context, family),
+        difficulty=tuple(gather_difficulty(context, family)),
+        student_difficulty=tuple(gather_student_difficulty(context, family)),
+        credit=tuple(gather_credit(context, family)),
         lineages=tuple(_gather_lineages(family, rows)),
+        votes=gather_votes(context, family),
         duplicates=_gather_duplicates(context),
         dataset=_gather_dataset(context, family, rows),
         training=gather_training(context),
@@ -92,12 +103,14 @@ def _gather_run(context: Context) -> RunFacts:
 
 
 def _gather_seeds(context: Context, family: Family) -> SeedFacts:
-    seeds = [prompt for prompt in family.prompts.values() if prompt.round == 0]
+    seeds = [prompt for prompt in family.survivors() if prompt.round == 0]
+    written = _count(seed.author for seed in seeds if seed.id in family.drawn)
     return SeedFacts(
         total=len(seeds),
         by_domain=_count(seed.domain for seed in seeds),
         licences=tuple(sorted({seed.licence for seed in seeds})),
-        path=", ".join(context.config.seeds.paths),
+        path=", ".join([*context.config.seeds.paths, *(f"magpie:{model}" for model in written)]),
+        synthesised=written,
     )
 
 
@@ -130,6 +143,8 @@ def _describe_role(context: Context, name: str) -> str:
     roles = [f"sampler {s.name}" for s in config.answer.samplers if s.model == name]
     if config.evolve is not None and config.evolve.model == name:
         roles.insert(0, "evolves prompts")
+    if any(entry.model == name for entry in config.seeds.synthesise):
+        roles.insert(0, "writes prompts")
     if config.train is not None and config.train.teacher == name:
         roles.append("teacher of the student")
     return ", ".join(roles) or "not used"
@@ -137,12 +152,20 @@ def _describe_role(context: Context, name: str) -> str:
 
 def gather_counts(context: Context, family: Family) -> Iterable[StageCount]:
     """How each stage sorted what came to it; the conservation law is checked as they are built."""
+    if context.config.seeds.synthesise:
+        yield _sum_up(SYNTHESISE, "synthesised prompts", family.drawn.values())
     yield _sum_up("evolve", "evolved prompts", family.verdicts.values())
     yield _sum_up("check", "prompts", read_stage(context, "check", "verdicts-check", Verdict))
     stages = answer_stages(context)
     answers = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
     yield _sum_up("answer", "answers", answers)
+    if context.config.consensus is not None:
+        votes = read_stage(context, CONSENSUS, "verdicts-", Verdict)
+        yield _sum_up("consensus", "answers voted on", votes)
     yield _sum_up("dedup", "verified answers", read_stage(context, "dedup", "verdicts-", Verdict))
+    if context.config.difficulty is not None:
+        grades = read_stage(context, DIFFICULTY, "verdicts-", Verdict)
+        yield _sum_up("difficulty", "unique answers", grades)
     yield _sum_up("publish", "rows", read_stage(context, "publish", "verdicts-", Verdict))
 
 
@@ -200,10 +223,10 @@ def _gather_operators(family: Family, published: set[str]) -> Iterable[OperatorF
 def _gather_sampler(context: Context, sampler: SamplerSettings) -> SamplerFacts:
     stage = f"answer-{sampler.name}"
     answers = read_stage(context, stage, "answers-", Answer)
-    verdicts = {v.subject_id: v for v in read_stage(context, stage, "verdicts-", Verdict)}
+    verified = read_verified(context, stage)
     passed: dict[str, list[str]] = {answer.prompt_id: [] for answer in answers}
     for answer in answers:
-        if verdicts[answer.id].decision == "accept":
+        if answer.id in verified:
             passed[answer.prompt_id].append(" ".join(answer.completion.casefold().split()))
     n = sampler.n
     solved = [pass_at_k(n, min(len(right), n), n) for right in passed.values()]
@@ -223,35 +246,6 @@ def _gather_sampler(context: Context, sampler: SamplerSettings) -> SamplerFacts:
     )
 
 
-def _gather_difficulty(context: Context, family: Family) -> Iterable[DifficultyFacts]:
-    """How often the first sampler solves the prompts of each round."""
-    sampler = context.config.answer.samplers[0]
-    stage = f"answer-{sampler.name}"
-    verdicts = read_stage(context, stage, "verdicts-", Verdict)
-    accepted = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    right: Counter[str] = Counter()
-    for answer in read_stage(context, stage, "answers-", Answer):
-        right[answer.prompt_id] += answer.id in accepted
-    by_round: dict[int, list[float]] = defaultdict(list)
-    for id, count in right.items():
-        by_round[family.prompts[id].round].append(count / sampler.n)
-    for round, rates in sorted(by_round.items()):
-        bins = Counter(_find_bin(rate) for rate in rates)
-        yield DifficultyFacts(
-            round=round,
-            prompts=len(rates),
-            mean_pass_rate=fmean(rates),
-            histogram=tuple(bins[i] for i in range(6)),
-        )
-
-
-def _find_bin(rate: float) -> int:
-    """0, (0, .25], (.25, .5], (.5, .75], (.75, 1), 1."""
-    if rate >= 1:
-        return 5
-    return next(i for i, edge in enumerate((*BIN_EDGES[:-1], 1.0)) if rate <= edge)
-
-
 def _gather_lineages(family: Family, rows: Sequence[dict]) -> Iterable[Lineage]:
     """A few published rows, those with the longest lines and unlike operators first."""
     shown: set[tuple[str, ...]] = set()
@@ -265,7 +259,7 @@ def _gather_lineages(family: Family, rows: Sequence[dict]) -> Iterable[Lineage]:
             row_id=row["id"],
             domain=row["domain"],
             steps=tuple(_describe_step(family, prompt) for prompt in line),
-            check=describe_check(line[-1]),
+            check=describe_check(CHECK.validate_json(row["check"])),
             answer=row["completion"][-1]["content"],
             teacher=row["teacher"],
             verified_by=row["verified_by"],
@@ -294,16 +288,15 @@ def _describe_step(family: Family, prompt: Prompt) -> LineageStep:
     )
 
 
-def describe_check(prompt: Prompt) -> str:
-    """A prompt's check in a few words."""
-    check = prompt.check
-    if check is None:
-        return "no check"
+def describe_check(check: Check) -> str:
+    """A check in a few words."""
     match check.kind:
         case "math" | "exact" | "choice":
             return f"the answer is {check.answer}"
         case "procedural":
             return f"{check.task} computes {check.entry['answer']}"
+        case "consensus":
+            return f"voted: {describe_votes(check.votes, check.n)}"
         case "constraint":
             return "; ".join(_describe_constraint(c) for c in check.constraints)
         case _:

@@ -9,7 +9,7 @@ REASONS: dict[str, str] = {
     "no_gain": "The evolved prompt asks for nothing that its parent did not.",
     "unchanged": "The evolved prompt is its parent again.",
     "template_leak": "The evolved prompt copies words of the instruction that asked for it.",
-    "too_long": "The evolved prompt is far longer than a task should be.",
+    "too_long": "The prompt is far longer than a task should be.",
     "refusal": "The answer it gets is a short apology.",
     "empty_answer": "The answer it gets is only punctuation and stop words.",
     "empty_prompt": "The prompt is empty.",
@@ -20,8 +20,23 @@ REASONS: dict[str, str] = {
         "It has no check of its own. A rewritten prompt cannot take its parent's, which would be "
         "the key to another question, so it waits in quarantine."
     ),
+    "stagnant": "The answer it gets only acknowledges, or says that nothing was asked.",
+    "asks_for_input": "The answer it gets asks for something that the prompt does not hold.",
+    "parent_unanswered": "No conversation is built on it: its first answer is not verified.",
     "no_verifier": "Its kind of check cannot be run here.",
     "bad_check": "The check itself is at fault: it does not accept its own answer.",
+    "no_reference": "No answer was found that meets its check; what it asks may be impossible.",
+    "reference_fails": "Its check refuses the very answer that it calls right.",
+    "empty_passes": "Its check accepts an empty answer.",
+    "shuffled_passes": "Its check accepts gibberish, so passing it would say nothing.",
+    # prompts that a model writes itself
+    "role_marker": "Markup of the chat format stands in the prompt.",
+    "several_turns": "The model wrote more than the user's turn.",
+    "not_text": "It holds hardly any words, or characters that nobody writes.",
+    "too_short": "Fewer than three words ask for nothing.",
+    "assistant_speaks": "It begins as an assistant answers, not as a user asks.",
+    "loops": "The model repeats itself.",
+    "repeated_prompt": "An earlier prompt says the same in the same words.",
     # requests
     "context_length": "Prompt and answer together do not fit the model's window.",
     "content_filter": "The model's server withheld the answer.",
@@ -61,10 +76,23 @@ REASONS: dict[str, str] = {
     "empty": "The answer is empty.",
     "undeclared_tool_call": "The answer calls a tool that the prompt did not offer.",
     "special_token": "The answer contains markup of the chat format.",
+    "broken_chain": (
+        "The answer is right, but a calculation on the way does not hold, or the last one comes to "
+        "something else."
+    ),
+    # votes
+    "no_consensus": "Too few of the votes agree on one answer.",
+    "too_few_votes": "Fewer samples came than a vote needs.",
+    "outvoted": "Most independent samples give another answer.",
+    "abstained": "No final answer could be read, so it has no vote.",
+    # difficulty
+    "too_easy": "The student solves its prompt every time, or nearly.",
+    "too_hard": "The student never solves its prompt, or hardly ever.",
     # duplicates, publication, training
     "exact_duplicate": "The same text, after normalising, is in the set already.",
     "near_duplicate": "Almost the same words as a row in the set (Jaccard of word 3-grams).",
     "surplus": "Right, but its prompt has as many published answers as the configuration allows.",
+    "beyond_target": "Right, but the wanted number of rows was reached without it.",
     "verified_by": "This way of verification is not among those the configuration publishes.",
     "longer_than_window": "Longer than the student's window.",
 }
@@ -73,6 +101,7 @@ _FAMILIES = ("http", "exact_duplicate", "near_duplicate", "verified_by")
 
 OPERATORS: dict[str, str] = {
     "seed": "A prompt people wrote.",
+    "magpie": "A prompt that a model wrote itself where a user's turn begins.",
     "add_constraints": "Adds one more demand to the task.",
     "deepen": "Asks the same thing further down.",
     "concretise": "Replaces the general by the specific.",
@@ -86,19 +115,24 @@ OPERATORS: dict[str, str] = {
     "code_complexity": "Bounds the program's time or memory more tightly.",
     "maths_easier": "Writes an easier question of mathematics, or quite another easy one.",
     "maths_harder": "Makes a question of mathematics harder.",
+    "method": "Rewrites the task by a method that was written or found for it.",
+    "follow_up": "Carries the conversation on behind a verified answer.",
     "constraint": "Attaches constraints that a program checks, and states them.",
     "procedural": "Turns the difficulty of a generated task; the answer is computed.",
 }
 
 STAGES: dict[str, str] = {
     "seeds": "Seeds",
+    "synthesise": "Synthesise",
     "evolve": "Evolve",
     "eliminate": "Eliminate",
     "check": "Check",
     "answer": "Answer",
+    "consensus": "Vote",
     "audit": "Audit",
     "verify": "Verify",
     "dedup": "Deduplicate",
+    "difficulty": "Difficulty",
     "publish": "Publish",
     "train": "Train",
     "evaluate": "Evaluate",

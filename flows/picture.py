@@ -55,6 +55,7 @@ STATIONS = (
 
 
 PARTS = {
+    "seeds": ("synthesise",),
     "evolve": (),
     "eliminate": ("evolve", "eliminate", "check"),
     "answer": (),

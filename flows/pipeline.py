@@ -1,4 +1,5 @@
-"""A run from seeds to report, free of Prefect: which stages, in which order, and what is left.
+"""A run of stages, free of Prefect: which stages, in which order, and what is left to do. It leads
+from seeds to a report, or from texts to soft labels.
 
 A conductor decides where jobs run: in this thread (`PlainConductor`) or as Prefect tasks
 (`flows.distill`). Both see the same jobs, and only this process writes the manifest.
@@ -13,20 +14,29 @@ from typing import Any, Protocol
 
 from ruamel.yaml import YAML
 
-from flows.config import EndpointModel, RunConfig
+from flows.annotate_settings import AnnotateConfig
+from flows.config import RunConfig
 from flows.console import Console
+from flows.run_settings import PLACES, RunSettings, ServerModel
+from flows.stages.annotate import AnnotateStage, TextsStage
 from flows.stages.answer import AnswerStage
+from flows.stages.calibrate import CalibrateStage
 from flows.stages.check import CheckStage
+from flows.stages.consensus import ConsensusStage
 from flows.stages.dedup import DedupStage
+from flows.stages.difficulty import DifficultyStage
 from flows.stages.evaluate import EvaluateStage, list_arms
 from flows.stages.evolve import EvolveStage
 from flows.stages.publish import PublishStage
 from flows.stages.report import ReportStage
 from flows.stages.seeds import SeedsStage
+from flows.stages.soft_labels import SoftLabelsStage
+from flows.stages.synthesise import SynthesiseStage
 from flows.stages.train import TrainingStage
 from flows.store import (
     CONFIG,
     CONFIG_FILE,
+    FIRST_MANIFEST,
     MANIFEST,
     TRAINING,
     Cycle,
@@ -37,7 +47,8 @@ from flows.store import (
     hold_run,
     write_file,
 )
-from flows.work import Context, Job, Stage, Tick, open_context
+from flows.target import find_shortage, plan_wave
+from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
 from generators.licence import check_licences
 from generators.records import digest
@@ -47,12 +58,12 @@ class Conductor(Protocol):
     """Where the jobs of a stage are done."""
 
     def carry_out(
-        self, stage: Stage, context: Context, jobs: Sequence[Job], tick: Tick
+        self, stage: Stage, context: JobContext[Any], jobs: Sequence[Job], tick: Tick
     ) -> Iterator[list[FileEntry]]:
         """Do the jobs; yield the entries of each as it ends."""
         ...
 
-    def stage_ended(self, stage: Stage, context: Context) -> None:
+    def stage_ended(self, stage: Stage, context: JobContext[Any]) -> None:
         """Told after a stage's files are committed."""
         ...
 
@@ -61,22 +72,39 @@ class PlainConductor:
     """One job after another, in this thread."""
 
     def carry_out(
-        self, stage: Stage, context: Context, jobs: Sequence[Job], tick: Tick
+        self, stage: Stage, context: JobContext[Any], jobs: Sequence[Job], tick: Tick
     ) -> Iterator[list[FileEntry]]:
         for job in jobs:
             yield stage.work(context, job, tick)
 
-    def stage_ended(self, stage: Stage, context: Context) -> None:
+    def stage_ended(self, stage: Stage, context: JobContext[Any]) -> None:
         """Nobody else is told."""
 
 
+def choose_stages(config: RunSettings) -> list[Stage]:
+    """The stages that a configuration asks for, in order."""
+    if isinstance(config, AnnotateConfig):
+        asked = [AnnotateStage(annotator) for annotator in config.annotators]
+        return [TextsStage(), *asked, SoftLabelsStage()]
+    assert isinstance(config, RunConfig)
+    return list_stages(config)
+
+
 def list_stages(config: RunConfig) -> list[Stage]:
-    """The stages of a run, in order."""
+    """The stages from seeds to a report, in order."""
     stages: list[Stage] = [SeedsStage()]
+    if config.seeds.synthesise:
+        stages.append(SynthesiseStage(config.seeds.synthesise))
     if config.evolve is not None:
+        stages += [CalibrateStage(config.evolve)] if config.evolve.asks_judge else []
         stages += [EvolveStage(config.evolve, r + 1) for r in range(config.evolve.rounds)]
-    stages += [CheckStage(), *(AnswerStage(sampler) for sampler in config.answer.samplers)]
-    stages += [DedupStage(), PublishStage()]
+    stages += [CheckStage(), *(AnswerStage(sampler) for sampler in config.samplers)]
+    if config.consensus is not None:
+        stages.append(ConsensusStage(config.consensus))
+    stages.append(DedupStage())
+    if config.difficulty is not None:
+        stages.append(DifficultyStage(config.difficulty))
+    stages.append(PublishStage())
     arms = list_arms(config.evaluate) if config.evaluate else []
     stages += [EvaluateStage(config.evaluate, arm) for arm in arms[:-1] if config.evaluate]
     if config.train is not None:
@@ -86,7 +114,7 @@ def list_stages(config: RunConfig) -> list[Stage]:
 
 
 def conduct(
-    config: RunConfig,
+    config: RunSettings,
     console: Console,
     conductor: Conductor,
     *,
@@ -107,7 +135,7 @@ def conduct(
         settled = is_finished(config) and not update
         if not settled:
             probe_endpoints(config)
-        run, stages = open_run(config, settled=settled), list_stages(config)
+        run, stages = open_run(config, settled=settled), choose_stages(config)
         for path in run.sweep():
             console.warn(f"removed a leftover of an interrupted run: {path}")
         write_config(run)
@@ -118,29 +146,56 @@ def conduct(
         with open_context(config.root, config, cycle=1) as context:
             for stage in stages:
                 conduct_stage(stage, context, console, conductor)
+            for shortage in find_shortage(context):
+                console.warn(shortage)
         finish_cycle(run)
     return run
 
 
-def conduct_stage(stage: Stage, context: Context, console: Console, conductor: Conductor) -> None:
-    """Do what is missing of a stage, committing each job as it ends."""
-    run, jobs = context.run, stage.plan(context)
-    missing = [job for job in jobs if not run.has(job.outputs, job.key)]
-    started = time.monotonic()
-    if missing:
-        with console.stage(stage.name, sum(job.rows for job in jobs)) as progress:
-            progress.advance(sum(job.rows for job in jobs if job not in missing))
-            for entries in conductor.carry_out(stage, context, missing, progress.advance):
-                run.commit(entries)
-        run.add_seconds(stage.name, time.monotonic() - started)
-    run.keep_only(stage.name, {job.key for job in jobs})
+def conduct_stage(
+    stage: Stage, context: JobContext[Any], console: Console, conductor: Conductor
+) -> None:
+    """Do what is missing of a stage, committing each job as it ends; a stage that works towards a
+    number of rows goes no further than it must."""
+    started, worked = time.monotonic(), False
+    jobs = stage.plan(context)
+    while True:
+        wave = plan_wave(stage, context, jobs)
+        wanted = jobs if wave is None else wave.jobs
+        missing = [job for job in wanted if not context.run.has(job.outputs, job.key)]
+        if wave is not None and wave.jobs:
+            console.line(f"{stage.name}: {wave.told}")
+        if not missing:
+            break
+        worked = True
+        do_jobs(stage, context, wanted, missing, console, conductor)
+    if worked:
+        context.run.add_seconds(stage.name, time.monotonic() - started)
+    context.run.keep_only(stage.name, {job.key for job in jobs})
+    context.run.drop(path for job in jobs if job not in wanted for path in job.outputs)
     conductor.stage_ended(stage, context)
+
+
+def do_jobs(
+    stage: Stage,
+    context: JobContext[Any],
+    jobs: Sequence[Job],
+    missing: Sequence[Job],
+    console: Console,
+    conductor: Conductor,
+) -> None:
+    """Do the missing ones of these jobs, and commit the files of each as it ends."""
+    with console.stage(stage.name, sum(job.rows for job in jobs)) as progress:
+        progress.advance(sum(job.rows for job in jobs if job not in missing))
+        for entries in conductor.carry_out(stage, context, missing, progress.advance):
+            context.run.commit(entries)
 
 
 def refuse_foreign_folder(root: Path) -> None:
     """Raise RunError where other things than a run lie; nothing is written beside them."""
     if root.is_dir() and not (root / MANIFEST).exists():
-        strangers = sorted(path.name for path in root.iterdir() if path.name != ".lock")
+        names = sorted(path.name for path in root.iterdir())
+        strangers = [n for n in names if n != ".lock" and not FIRST_MANIFEST.fullmatch(n)]
         if strangers:
             raise RunError(
                 f"{root}: this folder holds other things ({strangers[0]}) and no manifest. "
@@ -148,7 +203,7 @@ def refuse_foreign_folder(root: Path) -> None:
             )
 
 
-def is_finished(config: RunConfig) -> bool:
+def is_finished(config: RunSettings) -> bool:
     """Whether this very configuration has been run to its end."""
     if not (config.root / MANIFEST).exists():
         return False
@@ -157,7 +212,7 @@ def is_finished(config: RunConfig) -> bool:
     return done and manifest.config_digest == config.digest
 
 
-def check_unchanged(config: RunConfig) -> None:
+def check_unchanged(config: RunSettings) -> None:
     """Raise RunError where the run was begun with another configuration, naming the changes."""
     if not (config.root / MANIFEST).exists():
         return
@@ -171,7 +226,7 @@ def check_unchanged(config: RunConfig) -> None:
         )
 
 
-def open_run(config: RunConfig, *, settled: bool) -> RunDirectory:
+def open_run(config: RunSettings, *, settled: bool) -> RunDirectory:
     """Open the run directory of a configuration, or make it; `settled` if no work is to follow."""
     settings = config.model_dump(mode="json", by_alias=True)
     if not (config.root / MANIFEST).exists():
@@ -206,29 +261,31 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
             inner = f"{place}.{name}" if place else name
-            if inner not in ("name", "runs_dir", "budget"):
+            if inner not in PLACES:
                 yield from list_changes(old.get(name), new.get(name), inner)
     elif old != new:
         yield f"{place}: {old!r} is now {new!r}"
 
 
-def probe_endpoints(config: RunConfig) -> None:
-    """Raise EndpointError for a server that cannot be reached, before anything is begun."""
+def probe_endpoints(config: RunSettings) -> None:
+    """Raise EndpointError for a server that cannot be reached, before anything is begun; one of our
+    own is not started, but ConfigError or ModelError tells that it could not be."""
     import asyncio
 
     from flows.work import make_client
     from generators.openai_compatible import OpenAICompatibleClient
+    from generators.vllm_client import ManagedVllmClient
 
-    async def probe(client: OpenAICompatibleClient) -> None:
+    async def probe(client: OpenAICompatibleClient | ManagedVllmClient) -> None:
         try:
             await client.probe()
         finally:
             await client.close()
 
     for model in config.models.values():
-        if isinstance(model, EndpointModel):
+        if isinstance(model, ServerModel):
             client = make_client(model)
-            assert isinstance(client, OpenAICompatibleClient)
+            assert isinstance(client, OpenAICompatibleClient | ManagedVllmClient)
             asyncio.run(probe(client))
 
 

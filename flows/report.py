@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from flows import charts, glossary, wording
+from flows import charts, glossary, wording, wording_sampling
 from flows.facts import Facts, OperatorFacts, StageCount
 from flows.facts_learning import Arm, EvaluationFacts
 from flows.picture import draw_flow
@@ -158,7 +158,8 @@ def _tell_lede(facts: Facts) -> list[str]:
 
 
 def _find_tallest(facts: Facts) -> float:
-    return max((max(row.histogram) / row.prompts for row in facts.difficulty), default=1.0)
+    rows = [*facts.difficulty, *facts.student_difficulty]
+    return max((max(row.histogram) / row.prompts for row in rows), default=1.0)
 
 
 @cache
@@ -186,6 +187,10 @@ def _load_templates() -> Environment:
     )
     env.globals.update(
         draw_survival=charts.draw_survival,
+        tell_judge=wording.tell_judge,
+        tell_rate=wording_sampling.tell_rate,
+        tell_cost=wording_sampling.tell_cost,
+        tell_gain=wording_sampling.tell_gain,
         draw_share=charts.draw_share,
         draw_difficulty=charts.draw_difficulty,
         OPERATORS=glossary.OPERATORS,

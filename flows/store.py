@@ -12,6 +12,7 @@ files it read. A run whose configuration has changed keeps every file whose key 
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ from generators.errors import RunError
 from generators.records import Record
 
 MANIFEST = "manifest.json"
+FIRST_MANIFEST = re.compile(rf"\.\d+\.{re.escape(MANIFEST)}")
+"""What a process leaves behind that is killed while it writes a run's first manifest."""
 CONFIG, CONFIG_FILE = "config", "config.yaml"
 """The resolved configuration's place, and the stage under whose name it is committed."""
 TRAINING = "training"
@@ -95,8 +98,13 @@ class RunDirectory:
 
     def keep_only(self, stage: str, keys: set[str]) -> None:
         """Drop what a stage committed under other keys than these: the past of a changed run."""
+        files = self.manifest.files.items()
+        self.drop([p for p, e in files if e.stage == stage and e.key not in keys])
+
+    def drop(self, paths: Iterable[str]) -> None:
+        """Drop these files, as far as they are committed."""
         files = self.manifest.files
-        stale = {p for p, e in files.items() if e.stage == stage and e.key not in keys}
+        stale = {path for path in paths if path in files}
         if stale:
             self.update(files={p: e for p, e in files.items() if p not in stale})
             for path in stale:

@@ -4,11 +4,12 @@ import os
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.annotate_settings import parse_settings
 from flows.config import EvaluateSettings, RunConfig, load_config
 from flows.console import Console
 from flows.pipeline import (
@@ -20,11 +21,13 @@ from flows.pipeline import (
     list_stages,
     locate_run,
 )
+from flows.stages.calibrate import CalibrateStage
 from flows.stages.evaluate import ArmResult, EvaluateStage, list_arms, score_model
 from flows.stages.family import find_subjects, read_family
 from flows.stages.publish import read_verdicts
 from flows.stages.report import REPORT, ReportStage
 from flows.stages.seeds import SeedsStage, load_all_seeds
+from flows.stages.soft_labels import CARD
 from flows.stages.train import STUDENT, TrainingStage
 from flows.store import Cycle, FileEntry, Manifest, RunDirectory, create_run, hold_run
 from flows.summary import RunSummary, show_arms, show_summary, summarise_run
@@ -32,8 +35,9 @@ from flows.work import Context, Job, Resources, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
 from generators.licence import check_licences
+from generators.model_size import count_parameters
 from generators.records import Prompt, Record
-from trainers.settings import TrainResult
+from trainers.settings import Student, TrainResult
 
 
 class PreviewRow(Record):
@@ -73,10 +77,17 @@ def run(
 
 
 def preview(config: RunConfig, n: int, console: Console) -> list[PreviewRow]:
-    """Follow n seeds through evolution and answers; nothing is written, and nothing journalled."""
+    """Follow n seeds through evolution and answers; nothing is written, and nothing journalled.
+
+    The equality judge is not measured first, which would take a request for each labelled pair;
+    where the configuration has one, it is asked.
+    """
     check_licences(config.models)
     with tempfile.TemporaryDirectory(prefix="tutelage-preview-") as scratch:
-        changes: dict[str, Any] = {"runs_dir": scratch, "train": None, "evaluate": None}
+        changes: dict[str, Any] = {"runs_dir": scratch, "journal": None}
+        changes |= {"train": None, "evaluate": None}
+        few = [entry.limit(n) for entry in config.seeds.synthesise]
+        changes["seeds"] = config.seeds.model_copy(update={"synthesise": tuple(few)})
         if config.evolve is not None:
             changes["evolve"] = config.evolve.model_copy(update={"rounds": 1, "parents": None})
         small = config.model_copy(update=changes)
@@ -87,7 +98,8 @@ def preview(config: RunConfig, n: int, console: Console) -> list[PreviewRow]:
         )
         with open_context(small.root, small, cycle=1) as context:
             for stage in [_FewSeeds(n), *list_stages(small)[1:-2]]:
-                conduct_stage(stage, context, console, PlainConductor())
+                if not isinstance(stage, CalibrateStage):
+                    conduct_stage(stage, context, console, PlainConductor())
             rows = _list_preview(context)
     for row in rows:
         console.line(f"\n{row.operator}: {row.prompt}")
@@ -105,7 +117,7 @@ class _FewSeeds(SeedsStage):
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
         config = context.config
-        seeds = load_all_seeds(config.seeds.paths, config.seed, context.cycle)
+        seeds = load_all_seeds(config, context.cycle)
         tick(job.rows)
         few = pick_few(seeds, self.n, config.seed)
         return [context.write_records(job, job.outputs[0], Prompt, few)]
@@ -116,7 +128,7 @@ def pick_few(seeds: list[Prompt], n: int, seed: int) -> list[Prompt]:
     by_domain: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in random.Random(seed).sample(seeds, len(seeds)):
         by_domain[prompt.domain].append(prompt)
-    rounds = max(map(len, by_domain.values()))
+    rounds = max(map(len, by_domain.values()), default=0)
     turns = [group[i] for i in range(rounds) for group in by_domain.values() if i < len(group)]
     return turns[:n]
 
@@ -207,10 +219,35 @@ def _evaluate_run(config: RunConfig, console: Console) -> list[ArmResult]:
     return results
 
 
+class CutModel(Record):
+    """A model that was made by keeping layers."""
+
+    folder: Path
+    layers: tuple[int, ...]
+    parameters: int
+    """All of them, embeddings included."""
+    other_parameters: int
+    """Without the embeddings: what computes."""
+
+
+def cut_model(model: str, layers: Sequence[int], folder: Path, console: Console) -> CutModel:
+    """Make a smaller student by keeping some of a model's layers."""
+    from trainers.students import save_cut
+
+    parameters = save_cut(Student(model=model, layers=tuple(layers)), folder)
+    others = count_parameters(str(folder))
+    console.line(f"{folder}: {parameters:,} parameters, {others:,} without the embeddings")
+    return CutModel(
+        folder=folder, layers=tuple(layers), parameters=parameters, other_parameters=others
+    )
+
+
 def report(root: Path) -> Path:
     """Write a run's report, cards and curves anew."""
     run = locate_run(root)
-    config = RunConfig.model_validate(run.manifest.config)
+    config = parse_settings(run.manifest.config)
+    if not isinstance(config, RunConfig):
+        raise RunError(f"{root}: an annotation has no report. Its figures: {run.place(CARD)}")
     with open_context(root, config, cycle=1) as context:
         require_published(context)
         stage = ReportStage()

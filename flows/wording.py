@@ -4,6 +4,7 @@ The sentences claim no more than the intervals allow: where two overlap, they sa
 """
 
 from flows.facts import Facts
+from flows.facts_evolution import JudgeFacts
 from flows.facts_learning import Attribution, EvaluationFacts
 from flows.intervals import Interval
 
@@ -95,6 +96,22 @@ def tell_verification(facts: Facts) -> str:
     counted = sorted(dataset.by_verified_by.items(), key=lambda item: -item[1])
     parts = [f"{n:,} {ways.get(way, way)}" for way, n in counted if n]
     return f"Every answer was checked: {join_words(parts)}."
+
+
+def tell_judge(judge: JudgeFacts) -> str:
+    """How the equality judge did and what followed from it, as it goes on after its name."""
+    kappa = f"{judge.kappa:.2f}".replace("-", MINUS)
+    told = (
+        f"agreed with {judge.pairs:,} hand-labelled pairs in {format_share(judge.agreed.value)} of "
+        f"cases (95{THIN}% {format_range(judge.agreed)}; Cohen's kappa {kappa})."
+    )
+    if judge.unread:
+        told += f" {count_noun(judge.unread, 'answer')} that could not be read counted as wrong."
+    told += f" Its balanced accuracy is {format_share(judge.balanced_accuracy)},"
+    limit = f"more than 20 points above chance ({format_share(judge.chance)})"
+    if judge.trusted:
+        return f"{told} {limit}, so it was asked."
+    return f"{told} not {limit}, so it was not asked and the textual rules decided alone."
 
 
 def tell_learning(evaluation: EvaluationFacts) -> str:

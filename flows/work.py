@@ -6,24 +6,41 @@ run in this thread, in a Prefect task, or in another process that opens the same
 
 import asyncio
 import functools
+import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from flows.config import PACES, EmbeddedModel, EndpointModel, RunConfig
+from flows.annotate_settings import AnnotateConfig, parse_settings
+from flows.config import RunConfig
 from flows.request_loop import RequestLoop, SharedClient
+from flows.run_settings import (
+    PACES,
+    SIZES,
+    EmbeddedModel,
+    EndpointModel,
+    RunSettings,
+    ServerModel,
+    VllmModel,
+)
 from flows.store import FileEntry, RunDirectory, write_file
 from generators.clients import Client, Outcome, Request, Stopped, answer_requests
+from generators.database_journal import DatabaseJournal
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
 from generators.endpoint_settings import EndpointSettings
-from generators.journal import SqliteJournal
+from generators.journal_place import make_journal
 from generators.openai_compatible import OpenAICompatibleClient, identify_answers
 from generators.records import Record, digest
 from generators.spending import FREE, Meter, MeteredClient, read_spending
 from generators.tables import R, write_records
+from generators.vllm_client import ManagedVllmClient, VllmClient, VllmSettings, identify_vllm
+from generators.vllm_server import ManagedServer
 
+TEMPORARY = Path(tempfile.gettempdir())
+C = TypeVar("C", bound=RunSettings)
 Tick = Callable[[int], None]
 """Told how many rows of a job are newly done."""
 
@@ -48,11 +65,11 @@ class Stage(Protocol):
 
     name: str
 
-    def plan(self, context: "Context") -> list[Job]:
+    def plan(self, context: "JobContext[Any]") -> list[Job]:
         """Cut the stage into jobs, from what is committed now."""
         ...
 
-    def work(self, context: "Context", job: Job, tick: Tick) -> list[FileEntry]:
+    def work(self, context: "JobContext[Any]", job: Job, tick: Tick) -> list[FileEntry]:
         """Do one job; its files are in place when it returns, but not yet committed."""
         ...
 
@@ -60,37 +77,46 @@ class Stage(Protocol):
 class Resources:
     """The models and the journal of one process; made when first asked for."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunSettings) -> None:
         self.config = config
         self._clients: dict[str, Client] = {}
+        self._servers: list[ManagedServer] = []
         self._meter: Meter | None = None
         self._lock = threading.RLock()
-        self._journal: SqliteJournal | None = None
+        self._journal: DatabaseJournal | None = None
         self._requests: RequestLoop | None = None
 
     @property
-    def journal(self) -> SqliteJournal:
+    def journal(self) -> DatabaseJournal:
         with self._lock:
             if self._journal is None:
-                self.config.journal_path.parent.mkdir(parents=True, exist_ok=True)
-                self._journal = SqliteJournal(self.config.journal_path, run=self.config.name).open()
+                place, run = self.config.journal_place, self.config.name
+                self._journal = make_journal(place, run=run).open()
             return self._journal
 
     def client(self, name: str) -> Client:
         """The client of a model under `models`."""
         with self._lock:
             if name not in self._clients:
-                client = make_client(self.config.models[name])
+                client = make_client(self.config.models[name], Path(self.config.runs_dir))
+                if isinstance(client, ManagedVllmClient):
+                    self._share_server(client)
                 own = isinstance(client, EmbeddedClient)
                 self._clients[name] = client if own else SharedClient(self._put_on_meter(client))
             return self._clients[name]
+
+    def _share_server(self, client: ManagedVllmClient) -> None:
+        """One server for all models that differ only in how they are asked."""
+        alike = [server for server in self._servers if server.is_like(client.server)]
+        client.server = alike[0] if alike else client.server
+        self._servers += [] if alike else [client.server]
 
     def _put_on_meter(self, client: Client) -> Client:
         """The client as far as the budget allows; one meter watches all models of the run."""
         if self.config.budget is None:
             return client
         if self._meter is None:
-            servers = [m for m in self.config.models.values() if isinstance(m, EndpointModel)]
+            servers = [m for m in self.config.models.values() if isinstance(m, ServerModel)]
             prices = {identify_answers(m, model_id(m)): m.price or FREE for m in servers}
             spent = read_spending(self.journal, self.config.name)
             self._meter = Meter(self.config.budget, prices, spent)
@@ -114,8 +140,11 @@ class Resources:
                     client.stop()
 
     def release_models(self) -> None:
-        """Let go of models in this process, to make room for a training."""
+        """Let go of models in this process and stop our own servers, to make room for a training;
+        asked again, they come back."""
         with self._lock:
+            for server in self._servers:
+                server.stop()
             self._clients = {
                 name: client
                 for name, client in self._clients.items()
@@ -135,11 +164,11 @@ class Resources:
                 self._journal = None
 
 
-class Context(NamedTuple):
+class JobContext(NamedTuple, Generic[C]):
     """What every stage is given."""
 
     run: RunDirectory
-    config: RunConfig
+    config: C
     cycle: int
     resources: Resources
 
@@ -156,7 +185,7 @@ class Context(NamedTuple):
 
     def model_settings(self, name: str) -> Any:
         """The settings of a model that decide what it answers."""
-        return self.config.models[name].model_dump(mode="json", exclude=PACES)
+        return self.config.models[name].model_dump(mode="json", exclude=PACES | SIZES)
 
     def write(self, job: Job, path: str, write: Callable[[Path], Any]) -> FileEntry:
         """Have `write` fill one of a job's outputs, durably."""
@@ -171,12 +200,16 @@ class Context(NamedTuple):
         return self.write(job, path, lambda place: write_records(place, kind, records))
 
 
+Context = JobContext[RunConfig]
+AnnotationContext = JobContext[AnnotateConfig]
+
+
 @contextmanager
-def open_context(root: Path, config: RunConfig, cycle: int) -> Iterator[Context]:
+def open_context(root: Path, config: C, cycle: int) -> Iterator[JobContext[C]]:
     """Open a run for work, and close its journal and models at the end."""
     resources = Resources(config)
     try:
-        yield Context(RunDirectory(root), config, cycle, resources)
+        yield JobContext(RunDirectory(root), config, cycle, resources)
     finally:
         resources.close()
 
@@ -199,37 +232,48 @@ def shard_jobs(
     ]
 
 
-def model_id(model: EmbeddedModel | EndpointModel) -> str:
+def model_id(model: EmbeddedModel | ServerModel) -> str:
     """Name and revision of a model, as rows and the journal call it; never its URL."""
     if isinstance(model, EmbeddedModel):
         return identify_model(model.model)
+    if isinstance(model, VllmModel):
+        return identify_vllm(model)
     return f"{model.model}@{model.revision}" if model.revision else model.model
 
 
 @functools.singledispatch
-def make_client(model: Any) -> Client:
-    """The client that a model's settings describe."""
+def make_client(model: Any, logs: Path = TEMPORARY) -> Client:
+    """The client that a model's settings describe; a server that it starts writes into `logs`."""
     raise TypeError(f"{type(model).__name__} is no kind of model")
 
 
 @make_client.register
-def _(model: EmbeddedModel) -> Client:
+def _(model: EmbeddedModel, logs: Path = TEMPORARY) -> Client:
     settings = {name: getattr(model, name) for name in EmbeddedSettings.model_fields}
     return EmbeddedClient(EmbeddedSettings(**settings))
 
 
 @make_client.register
-def _(model: EndpointModel) -> Client:
+def _(model: EndpointModel, logs: Path = TEMPORARY) -> Client:
     settings = {name: getattr(model, name) for name in EndpointSettings.model_fields}
     return OpenAICompatibleClient(EndpointSettings(**settings), model_id=model_id(model))
 
 
-_SHARED: dict[str, tuple[Context, Tick] | None] = {}
+@make_client.register
+def _(model: VllmModel, logs: Path = TEMPORARY) -> Client:
+    settings = VllmSettings(**{name: getattr(model, name) for name in VllmSettings.model_fields})
+    if settings.serve is None:
+        return VllmClient(settings, model_id=model_id(model))
+    log = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', settings.model).strip('-')}.vllm.log"
+    return ManagedVllmClient(settings, log=logs / log)
+
+
+_SHARED: dict[str, tuple[JobContext[Any], Tick] | None] = {}
 """By run directory; None where this process has shared a context and taken it back."""
 
 
 @contextmanager
-def share_context(root: str, context: Context, tick: Tick) -> Iterator[None]:
+def share_context(root: str, context: JobContext[Any], tick: Tick) -> Iterator[None]:
     """Let the tasks of this process use the conductor's own models and journal."""
     _SHARED[root] = (context, tick)
     try:
@@ -238,15 +282,15 @@ def share_context(root: str, context: Context, tick: Tick) -> Iterator[None]:
         _SHARED[root] = None
 
 
-def attach_context(root: str) -> tuple[Context, Tick]:
+def attach_context(root: str) -> tuple[JobContext[Any], Tick]:
     """The context shared in this process; in a worker's process, one opened from the manifest.
 
     Raises Stopped for a task that comes after its stage was interrupted.
     """
     if root not in _SHARED:
         run = RunDirectory(Path(root))
-        config = RunConfig.model_validate(run.manifest.config)
-        context = Context(run, config, 1, Resources(config))
+        config = parse_settings(run.manifest.config)
+        context = JobContext(run, config, 1, Resources(config))
         _SHARED[root] = (context, lambda rows: None)
     shared = _SHARED[root]
     if shared is None:

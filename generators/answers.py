@@ -6,14 +6,15 @@ completion (or as earlier turns of a chat) behind them, and every other prompt a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from generators.clients import Request, Response, Sampling, draw_seed
 from generators.prompting import Form, render_request
 from generators.records import (
     Answer,
+    ChoiceCheck,
     JsonSchemaCheck,
     Message,
     ProceduralCheck,
@@ -26,21 +27,39 @@ from generators.seeds import Example
 
 class SamplerSettings(Record):
     """One sampler of answers. Samplers are asked in their order, each only for the prompts
-    that have no verified answer yet."""
+    that have no verified answer yet, unless it says otherwise."""
 
     name: str
     model: str
     """A name under `models`."""
     n: int = Field(default=4, ge=1)
-    """Answers drawn for each prompt."""
+    """Answers drawn for each prompt. Left out where `matched_to` decides it."""
+    matched_to: str | None = None
+    """Another sampler: as many answers are drawn as cost what that one's do."""
+    exchange: (
+        Literal["parameters", "price"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    ) = "parameters"
+    """By what the two are compared: non-embedding parameters, the price of a completion token, or
+    how many of this one's tokens one of the other's is worth."""
+    asks: Literal["open", "all"] = "open"
+    """`all`: it is asked also for what an earlier sampler has answered, so that the two can be
+    compared."""
     sampling: Sampling = Sampling()
     examples: str | None = None
     """A JSONL file of worked examples by task."""
     structured: bool = False
-    """Whether a prompt whose check is a JSON Schema is asked for an answer in that schema; for
-    models behind a URL."""
+    """Whether a prompt whose check is a JSON Schema is asked for an answer in that schema, and
+    vLLM for one of the labels where the check is a choice; for models behind a URL."""
     examples_max_tokens: int = Field(default=16, ge=1)
     """The longest answer to a prompt that has examples, in tokens."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_open_n(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An n that `matched_to` is yet to decide is not written down as if it were the default."""
+        settings = dump(self)
+        if self.matched_to is not None and "n" not in self.model_fields_set:
+            settings.pop("n", None)
+        return settings
 
 
 class Draft(NamedTuple):
@@ -52,18 +71,20 @@ class Draft(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Worked examples by task, and the form in which a model takes them."""
+    """Worked examples by task, and how a model takes them and the prompts."""
 
     by_task: Mapping[str, Sequence[Example]]
     form: Form
+    guided: bool = False
+    """Whether it can be held to one of several texts."""
 
 
-def group_examples(examples: Sequence[Example], form: Form) -> Examples:
+def group_examples(examples: Sequence[Example], form: Form, *, guided: bool = False) -> Examples:
     """Sort examples under the task that they show."""
     by_task: dict[str, list[Example]] = {}
     for example in examples:
         by_task.setdefault(example.task, []).append(example)
-    return Examples(by_task, form)
+    return Examples(by_task, form, guided)
 
 
 def draft_samples(
@@ -94,6 +115,7 @@ def put_prompt(prompt: Prompt, sampler: SamplerSettings, examples: Examples, see
             sampling=sampler.sampling,
             seed=seed,
             json_schema=_find_schema(prompt) if sampler.structured else None,
+            choices=_find_labels(prompt) if sampler.structured and examples.guided else (),
         )
     sampling = sampler.sampling.model_copy(update={"max_tokens": sampler.examples_max_tokens})
     if examples.form == "complete":
@@ -117,6 +139,10 @@ def put_prompt(prompt: Prompt, sampler: SamplerSettings, examples: Examples, see
 
 def _find_schema(prompt: Prompt) -> dict[str, Any] | None:
     return prompt.check.schema_ if isinstance(prompt.check, JsonSchemaCheck) else None
+
+
+def _find_labels(prompt: Prompt) -> tuple[str, ...]:
+    return tuple(prompt.check.options) if isinstance(prompt.check, ChoiceCheck) else ()
 
 
 def _shots(prompt: Prompt, examples: Examples) -> Sequence[Example]:

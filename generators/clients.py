@@ -41,6 +41,14 @@ class Request(Record):
     """Made of cycle, round, parent, operator and sample index: see `draw_seed`."""
     json_schema: dict[str, Any] | None = None
     """The answer must be one JSON value of this schema; for chats only."""
+    choices: tuple[str, ...] = ()
+    """The answer must be one of these; for vLLM only."""
+    continuations: tuple[str, ...] = ()
+    """Nothing is sampled: the probability of each of these texts after the prompt is asked for;
+    for models in this process."""
+    top_logprobs: int | None = None
+    """The probabilities of so many most probable first tokens are asked for as well; for models
+    behind a URL."""
 
 
 class Response(Record):
@@ -53,6 +61,8 @@ class Response(Record):
     finish_reason: FinishReason
     usage: Usage
     logprobs: tuple[float, ...] | None = None
+    text_logprobs: dict[str, float] | None = None
+    """In nats, by text: of the request's `continuations`, or of its `top_logprobs` first tokens."""
 
 
 class Failure(Record):
@@ -112,17 +122,22 @@ class Journal(Protocol):
         ...
 
 
+LATER_FIELDS = ("json_schema", "choices", "continuations", "top_logprobs")
+"""What requests could not ask for when the first journals were written."""
+
+
 def draw_seed(*parts: str | int) -> int:
     """A 63-bit seed for one draw, out of cycle, round, parent, operator and sample index."""
     return int(digest("draw", *parts), 16) >> 1
 
 
 def request_key(model: str, request: Request) -> str:
-    """The journal's key: model id, messages or text, tools, params, the draw's seed and the schema.
+    """The journal's key: model id, messages or text, tools, params, the draw's seed, and whatever
+    else is asked for.
 
-    A request without a schema keeps the key that it had before there were schemas.
+    A request that asks for nothing else keeps the key that it had before there was more to ask.
     """
-    left_out = {"json_schema"} if request.json_schema is None else None
+    left_out = {name for name in LATER_FIELDS if getattr(request, name) in (None, ())}
     return digest("request", model, request.model_dump(mode="json", exclude=left_out), length=64)
 
 

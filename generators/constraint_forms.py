@@ -214,3 +214,19 @@ def _marker(constraint: Constraint) -> str:
 def _headings(constraint: Constraint) -> str:
     name, number = constraint["section_spliter"].strip(), constraint["num_sections"]
     return ", ".join(f'"{name} {i}"' for i in range(1, number + 1))
+
+
+_LENIENT = ids_of("punctuation") | ids_of("change_case")
+_LENIENT |= {"keywords:forbidden_words", "keywords:letter_frequency"}
+
+
+def may_demand(id: str) -> bool:
+    """Whether a constraint of this id can demand something of an answer, at some parameters."""
+    return id not in _LENIENT
+
+
+def demands_something(constraint: Constraint) -> bool:
+    """Whether an answer must do something to meet it. What only forbids, or bounds from above, is
+    met by gibberish as well, so alone it says nothing about an answer."""
+    relations = [value for name, value in constraint.items() if name.endswith("relation")]
+    return may_demand(constraint["id"]) and "less than" not in relations

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from generators.constraint_conflicts import are_compatible, texts_of
-from generators.constraint_forms import FORMS, Constraint, ids_of
+from generators.constraint_forms import FORMS, Constraint, demands_something, ids_of
 from generators.errors import ConfigError, nearest
 from generators.wording import STOP_WORDS, split_words
 
@@ -28,8 +28,9 @@ def draw_constraints(
     """Draw up to `count` constraints for a task, uniformly over the ids that fit.
 
     `text` is the task without the statement of the `existing` constraints, `ids` restricts the
-    catalogue. Fewer come back when no more fit, none when none does. Raises ConfigError for an id
-    that is not in the catalogue.
+    catalogue. Fewer come back when no more fit, none when none does. Where all of them, and all
+    existing ones, only forbid something, one that demands something is drawn besides: a check that
+    gibberish passes is none. Raises ConfigError for an id that is not in the catalogue.
     """
     ids = list(CATALOGUE) if ids is None else list(dict.fromkeys(ids))
     for id in ids:
@@ -40,16 +41,23 @@ def draw_constraints(
             )
     spoken_for = {id for pattern, taken in _SPOKEN_FOR if pattern.search(text) for id in taken}
     drawn: list[dict[str, Any]] = []
-    for id in rng.sample(ids, len(ids)):
-        if len(drawn) == count:
-            break
-        parameters = CATALOGUE[id](rng, _find_words(text, [*existing, *drawn]))
-        if parameters is None or id in spoken_for:
-            continue
-        candidate = {"id": id, **parameters}
-        if are_compatible([*existing, *drawn, candidate]):
-            drawn.append(candidate)
-    return tuple(drawn)
+
+    def draw_more(count: int, fits: Callable[[Constraint], bool]) -> None:
+        for id in rng.sample(ids, len(ids)):
+            if len(drawn) == count:
+                break
+            parameters = CATALOGUE[id](rng, _find_words(text, [*existing, *drawn]))
+            if parameters is None or id in spoken_for:
+                continue
+            candidate = {"id": id, **parameters}
+            if fits(candidate) and are_compatible([*existing, *drawn, candidate]):
+                drawn.append(candidate)
+
+    draw_more(count, lambda _: True)
+    for _ in range(_TRIES):  # at other parameters the same id may demand something
+        if not any(map(demands_something, [*existing, *drawn])):
+            draw_more(len(drawn) + 1, demands_something)
+    return tuple(drawn) if any(map(demands_something, [*existing, *drawn])) else ()
 
 
 def state(constraints: Sequence[Constraint]) -> str:
@@ -65,6 +73,7 @@ def without_statement(text: str, constraints: Sequence[Constraint]) -> str:
 # The catalogue. Each entry draws its parameters, given the words it may use, or declines.
 
 _OVERUSED = ("very", "really", "just", "things", "amazing", "important", "great", "nice")
+_TRIES = 4
 _END_PHRASES = ("That is all for now.", "Thank you for reading.", "That says it all.")
 
 

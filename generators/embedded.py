@@ -69,6 +69,17 @@ def load_model(name: str, precision: Precision = "auto") -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer)
 
 
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer alone; raises ModelError where it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    folder = locate_model(name)
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unloadable(name, str(error)) from error
+
+
 def _unloadable(name: str, reason: str) -> ModelError:
     return ModelError(
         f"{name}: not a model that transformers can load: {' '.join(reason.split())[:300]}\n"
@@ -256,7 +267,8 @@ class EmbeddedClient:
         def kind(i: int) -> tuple[str, tuple[int, ...]]:
             head = tuple(encoded[i][:HEAD_TOKENS])
             shared = heads[head] >= HEAD_PROMPTS
-            return requests[i].sampling.model_dump_json(), head if shared else ()
+            asked = "\n".join([requests[i].sampling.model_dump_json(), *requests[i].continuations])
+            return asked, head if shared else ()
 
         order = sorted(
             range(len(requests)),
@@ -282,7 +294,7 @@ class EmbeddedClient:
         self._stopped.set()
 
     def generate_now(self, requests: Sequence[Request]) -> list[Outcome]:
-        """Answer one batch; all its requests share their sampling settings.
+        """Answer one batch; all its requests share their sampling settings and continuations.
 
         Raises Stopped when the client is stopped, before or meanwhile, and ValueError for a
         request with a schema, to which nothing here would hold the answer.
@@ -291,6 +303,10 @@ class EmbeddedClient:
 
         if any(request.json_schema is not None for request in requests):
             raise ValueError("a model in this process cannot be held to a json_schema")
+        if any(request.top_logprobs is not None for request in requests):
+            raise ValueError("a model in this process is asked for continuations")
+        if requests[0].continuations:
+            return self._score_now(requests)
         with self._lock:
             model, tokenizer = self.loaded
             sampling = requests[0].sampling
@@ -315,6 +331,27 @@ class EmbeddedClient:
                         usage=Usage(prompt_tokens=len(prompts[i]), completion_tokens=one.tokens),
                         logprobs=one.logprobs,
                     )
+        return outcomes
+
+    def _score_now(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Read the probabilities of one batch's continuations; nothing is sampled."""
+        from generators.label_scores import encode_texts, score_texts
+
+        with self._lock:
+            model, tokenizer = self.loaded
+            texts = requests[0].continuations
+            longest = max(map(len, encode_texts(tokenizer, texts)))
+            window = model.config.max_position_embeddings - longest
+            prompts = [self.encode(request) for request in requests]
+            fitting = [i for i, prompt in enumerate(prompts) if 0 < len(prompt) <= window]
+            outcomes: list[Outcome] = [_too_long(len(prompt), window) for prompt in prompts]
+            fitted = [prompts[i] for i in fitting]
+            scored = score_texts(model, tokenizer, fitted, texts, self._stopped.is_set)
+            for i, scores in zip(fitting, scored, strict=True):
+                usage = Usage(prompt_tokens=len(prompts[i]))
+                outcomes[i] = Response(
+                    text="", finish_reason="stop", usage=usage, text_logprobs=scores
+                )
         return outcomes
 
     async def close(self) -> None:

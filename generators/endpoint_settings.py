@@ -48,12 +48,7 @@ class EndpointSettings(Record):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is not a URL like http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:
-            raise ValueError("a URL must not hold a password; name its variable in api_key_env")
-        return url.rstrip("/")
+        return check_url(url)
 
     @field_validator("extra_body")
     @classmethod
@@ -61,3 +56,13 @@ class EndpointSettings(Record):
         if own := sorted(OWN_FIELDS & extra.keys()):
             raise ValueError(f"{', '.join(own)}: set by the run itself, take it out")
         return extra
+
+
+def check_url(url: str) -> str:
+    """The URL without a slash at its end; raises ValueError for what is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise ValueError("a URL must not hold a password; name its variable in api_key_env")
+    return url.rstrip("/")

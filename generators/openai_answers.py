@@ -29,6 +29,8 @@ REMEDIES = {
 }
 """Statuses that are about the endpoint and stop the run, and what to do about each."""
 
+REMEDY_NO_LOGPROBS = "let this model give votes, or take one whose server tells top_logprobs"
+
 CONTENT_FILTER_WORDS = ("content_filter", "content_policy", "policyviolation", "moderation")
 CONTEXT_LENGTH_WORDS = ("context_length", "context length", "context size", "context window")
 QUOTA_WORDS = ("insufficient_quota", "billing_hard_limit")
@@ -61,6 +63,8 @@ class Expected(NamedTuple):
     """Tells a full answer from a cut one where the server does not."""
     samples: int = 1
     logprobs: bool = False
+    top_logprobs: bool = False
+    """Whether the first token's alternatives are wanted."""
 
 
 class _Part(BaseModel):
@@ -88,8 +92,14 @@ class _Said(_Part):
 _Logprob = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class _Alternative(_Part):
+    token: str
+    logprob: _Logprob
+
+
 class _Token(_Part):
     logprob: _Logprob
+    top_logprobs: tuple[_Alternative, ...] | None = None
 
 
 class _Logprobs(_Part):
@@ -97,6 +107,7 @@ class _Logprobs(_Part):
 
     content: tuple[_Token, ...] | None = None
     token_logprobs: tuple[_Logprob, ...] | None = None
+    top_logprobs: tuple[dict[str, _Logprob] | None, ...] | None = None
 
 
 class _Choice(_Part):
@@ -215,16 +226,39 @@ def _read_choice(choice: _Choice, usage: Usage, expected: Expected) -> Outcome:
     cut = usage.completion_tokens >= expected.max_tokens
     finish = FINISH_REASONS.get(choice.finish_reason or "", "length" if cut else "stop")
     outcome = _compose_response(choice, usage, finish)
-    if outcome.kind == "failure" or not expected.logprobs or choice.logprobs is None:
+    if expected.top_logprobs and outcome.kind == "response" and choice.logprobs is None:
+        raise EndpointError(f"the answer came without log-probabilities; {REMEDY_NO_LOGPROBS}")
+    wanted = expected.logprobs or expected.top_logprobs
+    if outcome.kind == "failure" or not wanted or choice.logprobs is None:
         return outcome
     try:
         logprobs = _Logprobs.model_validate(choice.logprobs)
     except ValidationError as error:
         return _say_where("logprobs", error)
-    found = logprobs.token_logprobs
+    found: dict[str, Any] = {}
+    if expected.logprobs:
+        found["logprobs"] = _list_logprobs(logprobs)
+    if expected.top_logprobs:
+        found["text_logprobs"] = _list_alternatives(logprobs)
+    return outcome.model_copy(update=found)
+
+
+def _list_logprobs(logprobs: _Logprobs) -> tuple[float, ...] | None:
+    """Of each token that was sampled."""
+    if logprobs.content is None:
+        return logprobs.token_logprobs
+    return tuple(token.logprob for token in logprobs.content)
+
+
+def _list_alternatives(logprobs: _Logprobs) -> dict[str, float]:
+    """Of the most probable first tokens, by their texts. Of tokens that are parts of a character,
+    and so have one text, the most probable counts."""
     if logprobs.content is not None:
-        found = tuple(token.logprob for token in logprobs.content)
-    return outcome.model_copy(update={"logprobs": found})
+        listed = logprobs.content[0].top_logprobs or () if logprobs.content else ()
+        pairs = [(one.token, one.logprob) for one in listed]
+    else:
+        pairs = list(((logprobs.top_logprobs or (None,))[0] or {}).items())
+    return dict(sorted(pairs, key=lambda pair: pair[1]))
 
 
 def _compose_response(choice: _Choice, usage: Usage, finish: FinishReason) -> Outcome:

@@ -1,43 +1,58 @@
 """The client for every OpenAI-compatible server: vLLM, llama.cpp, Ollama, hosted APIs.
 
-The `openai` package is used with its aiohttp transport, which costs less CPU than its default.
-Retries are our own, because they must keep a total deadline, obey `Retry-After` for all requests
-at once, and end in a `Failure` that the run can go on with. Nothing of the environment is sent
-along but the key that the settings name.
+The `openai` package's aiohttp transport carries the requests; its layers above cost as much CPU as
+the rest of a request and are left out. Retries are our own, because they must keep a total
+deadline, obey `Retry-After` for all requests at once, and end in a `Failure` that the run can go on
+with. Nothing of the environment is sent along but the key that the settings name.
 """
 
 import asyncio
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from generators.clients import Divisible, Failure, Outcome, Request
+from generators.clients import Failure, Outcome, Request, Response
 from generators.endpoint_settings import EndpointSettings
 from generators.errors import ConfigError, EndpointError
 from generators.openai_answers import Expected, Reply, read_reply
-from generators.openai_requests import compose_body, estimate_tokens
+from generators.openai_requests import compose_body, estimate_tokens, group_samples
 from generators.pacing import Breaker, Limits, Obstacle, Ticket
-from generators.records import digest
+from generators.records import Usage, digest
 from generators.retries import draw_backoff, read_retry_after
 from generators.structured import ask_for_repair, find_answer_faults
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from httpx2 import AsyncClient
 
 CONNECT_TIMEOUT_S = 10.0
 
 
+class Paid(Protocol):
+    """Whatever a server sends for tokens."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+
+P = TypeVar("P", bound=Paid)
+T = TypeVar("T")
+Read = Callable[[Reply], Failure | list[P | Failure]]
+
+
 @dataclass
-class _Errand:
+class Errand(Generic[P]):
     """One request on its way, with all its attempts."""
 
     path: str
     body: dict[str, Any]
-    expected: Expected
+    read: Read[P]
+    max_tokens: int
+    """The most that one sample may be written in."""
     scope: asyncio.Timeout
     last: str = "no attempt was made"
     """How the last attempt failed."""
@@ -58,8 +73,8 @@ class OpenAICompatibleClient:
         self.settings = settings
         self.id = identify_answers(settings, model_id)
         self.concurrency = settings.concurrency
-        self._key = _read_key(settings.api_key_env)
-        self._connections: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
+        self._key = read_key(settings.api_key_env)
+        self._connections: dict[asyncio.AbstractEventLoop, AsyncClient] = {}
         self._lock = Lock()
         self._reached = False
         self._not_before = 0.0  # the server asked for quiet until then (time.monotonic)
@@ -69,19 +84,7 @@ class OpenAICompatibleClient:
     def plan(self, requests: Sequence[Request]) -> list[list[int]]:
         """Each request is a unit of its own, or each `samples_per_request` that differ in nothing
         but the seed. A request with a schema stays alone: its repair is a talk of its own."""
-        most = self.settings.samples_per_request
-        if most == 1:
-            return [[i] for i in range(len(requests))]
-        alike: dict[str, list[int]] = {}
-        for i, request in enumerate(requests):
-            alone = request.json_schema is not None
-            kind = str(i) if alone else digest(request.model_copy(update={"seed": 0}))
-            alike.setdefault(kind, []).append(i)
-        return [
-            Divisible(indices[start : start + most])
-            for indices in alike.values()
-            for start in range(0, len(indices), most)
-        ]
+        return group_samples(requests, self.settings.samples_per_request)
 
     async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
         """Answer one unit. Raises EndpointError if the server cannot be reached at first contact
@@ -103,40 +106,69 @@ class OpenAICompatibleClient:
             raise self._complain(f"HTTP {reply.status} at /models; wait until the server is ready")
         if reply.status < 300 and not _is_json(reply.body):
             raise self._complain("no JSON at /models; check base_url, which often ends in /v1")
-        self._read(reply, Expected(max_tokens=1))
+        self._read(reply, partial(read_reply, expected=Expected(max_tokens=1)))
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""
         with self._lock:
             connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
-            await connection.close()
+            await connection.aclose()
 
     async def _answer(self, unit: Sequence[Request]) -> list[Outcome]:
         """The outcomes of requests that differ in nothing but the seed; the first one's is sent."""
-        settings, request = self.settings, unit[0]
-        path, body = compose_body(
+        request = unit[0]
+        path, body = self._compose(request, len(unit))
+        expected = Expected(
+            request.sampling.max_tokens,
+            len(unit),
+            self.settings.logprobs,
+            request.top_logprobs is not None,
+        )
+        read = partial(read_reply, expected=expected)
+        errand = self._prepare(path, body, read, expected.max_tokens)
+
+        async def answer() -> Failure | list[Outcome]:
+            outcomes = await self._ask(errand)
+            if request.json_schema is not None and not isinstance(outcomes, Failure):
+                return [await self._hold_to_schema(errand, outcomes[0], request)]
+            return outcomes
+
+        outcomes = await self._keep_deadline(errand, answer())
+        return [outcomes] * len(unit) if isinstance(outcomes, Failure) else outcomes
+
+    def _compose(self, request: Request, samples: int) -> tuple[str, dict[str, Any]]:
+        """The path and the body of a request for so many samples."""
+        if request.choices:
+            raise ValueError("only vLLM can be held to choices; ask with its own client")
+        settings = self.settings
+        return compose_body(
             request,
             model=settings.model,
-            samples=len(unit),
+            samples=samples,
             logprobs=settings.logprobs,
             extra=settings.extra_body,
         )
-        expected = Expected(request.sampling.max_tokens, len(unit), settings.logprobs)
-        errand = _Errand(path, body, expected, asyncio.timeout(settings.deadline_s))
+
+    def _prepare(
+        self, path: str, body: dict[str, Any], read: Read[P], max_tokens: int
+    ) -> Errand[P]:
+        return Errand(path, body, read, max_tokens, asyncio.timeout(self.settings.deadline_s))
+
+    async def _keep_deadline(self, errand: Errand[Any], work: Awaitable[T]) -> T | Failure:
+        """What the work for an errand brings, or a failure when its time is over."""
         try:
             async with errand.scope:
-                outcomes = await self._ask(errand)
-                if request.json_schema is not None and not isinstance(outcomes, Failure):
-                    outcomes = [await self._hold_to_schema(errand, outcomes[0], request)]
-                return [outcomes] * len(unit) if isinstance(outcomes, Failure) else outcomes
+                return await work
         except TimeoutError:
             if not errand.scope.expired():
                 raise
-        message = f"no answer within {settings.deadline_s:g} s (last: {errand.last})"
-        return [Failure(reason="deadline", message=message, permanent=False)] * len(unit)
+        message = f"no answer within {self.settings.deadline_s:g} s (last: {errand.last})"
+        return Failure(reason="deadline", message=message, permanent=False)
 
-    async def _hold_to_schema(self, errand: _Errand, said: Outcome, request: Request) -> Outcome:
+    async def _hold_to_schema(
+        self, errand: Errand[Response], said: Outcome, request: Request
+    ) -> Outcome:
         """The answer, if it follows the schema; else what one repair round makes of it."""
         schema = request.json_schema or {}
         if said.kind == "failure" or said.tool_calls:
@@ -157,11 +189,11 @@ class OpenAICompatibleClient:
             return Failure(reason="schema", message=message, permanent=False, usage=usage)
         return repaired.model_copy(update={"usage": usage})
 
-    async def _ask(self, errand: _Errand) -> Failure | list[Outcome]:
+    async def _ask(self, errand: Errand[P]) -> Failure | list[P | Failure]:
         """Send until there is an answer, a failure that will not pass, or no attempt is left."""
         tokens = 0
         if self.settings.tokens_per_minute is not None:
-            tokens = estimate_tokens(errand.body, errand.expected.max_tokens)
+            tokens = estimate_tokens(errand.body, errand.max_tokens)
         attempt = 0
         while True:
             attempt += 1
@@ -179,7 +211,7 @@ class OpenAICompatibleClient:
             errand.last = outcomes.message
             await asyncio.sleep(draw_backoff(attempt))
 
-    async def _wait_for_turn(self, errand: _Errand, ticket: Ticket) -> Failure | None:
+    async def _wait_for_turn(self, errand: Errand[Any], ticket: Ticket) -> Failure | None:
         """Wait until nothing holds the request back; a failure at once where that outlasts the
         deadline, so that a long pause neither holds the run up nor is broken by the next request.
         """
@@ -202,12 +234,12 @@ class OpenAICompatibleClient:
         self._limits.leave(ticket)
         return obstacle
 
-    async def _attempt(self, errand: _Errand, ticket: Ticket) -> Failure | list[Outcome]:
+    async def _attempt(self, errand: Errand[P], ticket: Ticket) -> Failure | list[P | Failure]:
         reply = await self._send("POST", errand.path, errand.body)
         if isinstance(reply, Failure):
             self._breaker.note_failure(ticket)
             return reply
-        outcomes = self._read(reply, errand.expected)
+        outcomes = self._read(reply, errand.read)
         if isinstance(outcomes, Failure) and not outcomes.permanent:
             pause_s = read_retry_after(reply.headers)
             if pause_s is None:
@@ -225,28 +257,21 @@ class OpenAICompatibleClient:
     ) -> Reply | Failure:
         """One HTTP exchange: any reply, or a failure of the transport."""
         import httpx2
-        import openai
         from aiohttp import ClientError
 
-        # The package takes a key from the environment, unless it is told not to request by request.
-        authorization = f"Bearer {self._key}" if self._key else openai.Omit()
-        options = openai.RequestOptions(headers={"Authorization": authorization})
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body, separators=(",", ":")).encode()
         try:
-            connection = self._connect()
-            if method == "GET":
-                response = await connection.get(path, cast_to=httpx2.Response, options=options)
-            else:
-                response = await connection.post(
-                    path, cast_to=httpx2.Response, body=body, options=options
-                )
-        except openai.APIStatusError as error:
-            response = error.response
-        except (openai.APIConnectionError, ClientError) as error:
+            response = await self._connect().request(method, path, content=content, headers=headers)
+        except (httpx2.RequestError, ClientError) as error:
             return self._explain_transport(error)
         self._reached = True
         return Reply(response.status_code, response.headers, response.content)
 
-    def _connect(self) -> "AsyncOpenAI":
+    def _connect(self) -> "AsyncClient":
         """The running loop's connections, opened when first needed."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -272,15 +297,15 @@ class OpenAICompatibleClient:
             return Failure(reason="timeout", message=message, permanent=False)
         return Failure(reason="connection", message=message, permanent=False)
 
-    def _read(self, reply: Reply, expected: Expected) -> Failure | list[Outcome]:
-        """`read_reply`, with the endpoint named and the key hidden in whatever is complained of."""
+    def _read(self, reply: Reply, read: Read[P]) -> Failure | list[P | Failure]:
+        """Read a reply, with the endpoint named and the key hidden in all that is complained of."""
         try:
-            outcomes = read_reply(reply, expected)
+            outcomes = read(reply)
         except EndpointError as error:
             raise self._complain(str(error)) from None
         if isinstance(outcomes, Failure):
             return self._hide_in(outcomes)
-        return [o if o.kind == "response" else self._hide_in(o) for o in outcomes]
+        return [self._hide_in(o) if isinstance(o, Failure) else o for o in outcomes]
 
     def _hide_in(self, failure: Failure) -> Failure:
         return failure.model_copy(update={"message": self._hide(failure.message)})
@@ -300,7 +325,8 @@ def identify_answers(settings: EndpointSettings, model_id: str) -> str:
     return f"{model_id}+{digest(*shaped, length=8)}" if shaped else model_id
 
 
-def _read_key(variable: str) -> str:
+def read_key(variable: str) -> str:
+    """The key in an environment variable; none is named, none is wanted. Raises ConfigError."""
     if not variable:
         return ""
     key = os.environ.get(variable, "").strip()
@@ -316,26 +342,20 @@ def _read_key(variable: str) -> str:
     return key
 
 
-def _open_connections(settings: EndpointSettings) -> "AsyncOpenAI":
+def _open_connections(settings: EndpointSettings) -> "AsyncClient":
     import httpx2
     import openai
 
-    timeout = httpx2.Timeout(
-        settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s), pool=None
-    )
-    limits = httpx2.Limits(
-        max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
-    )
-    connection = openai.AsyncOpenAI(
+    return openai.DefaultAioHttpClient(
         base_url=settings.base_url,
-        api_key="sent with each request",
-        max_retries=0,
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(timeout=timeout, limits=limits),
+        timeout=httpx2.Timeout(
+            settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s), pool=None
+        ),
+        limits=httpx2.Limits(
+            max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency
+        ),
+        headers={"User-Agent": "tutelage"},
     )
-    # The package takes these from the environment, whichever server is being asked.
-    connection.organization = connection.project = None
-    return connection
 
 
 def _list_causes(error: BaseException | None) -> list[BaseException]:

@@ -2,7 +2,9 @@
 
 General tasks evolve by the six operators of Evol-Instruct (Xu et al. 2023, arXiv:2304.12244),
 programs by the five heuristics of WizardCoder (Luo et al. 2023, arXiv:2306.08568), mathematics
-downward and upward as in WizardMath (Luo et al. 2023, arXiv:2308.09583).
+downward and upward as in WizardMath (Luo et al. 2023, arXiv:2308.09583). `follow_up` is in none of
+the sets: who wants conversations of several turns names it. `method` is in every set once a method
+file is given (`generators.method`).
 """
 
 from typing import Literal, NamedTuple
@@ -10,8 +12,9 @@ from typing import Literal, NamedTuple
 
 class Operator(NamedTuple):
     name: str
-    kind: Literal["depth", "breadth", "downward", "key"]
-    """A model rewrites the task, or (`key`) a program makes a child with a key of its own."""
+    kind: Literal["depth", "breadth", "downward", "turn", "key"]
+    """A model rewrites the task or (`turn`) asks on after a verified answer to it, or (`key`) a
+    program makes a child with a key of its own."""
 
 
 OPERATORS = {
@@ -30,11 +33,15 @@ OPERATORS = {
         Operator("code_complexity", "depth"),
         Operator("maths_easier", "downward"),
         Operator("maths_harder", "depth"),
+        Operator("method", "depth"),
+        Operator("follow_up", "turn"),
         Operator("constraint", "key"),
         Operator("procedural", "key"),
     )
 }
 
+METHOD = "method"
+"""The operator whose template is a file that the configuration names."""
 GENERAL = (
     "add_constraints",
     "deepen",

@@ -5,19 +5,31 @@ Most operators ask a language model to rewrite the task; which ones is a matter 
 its parent's: a rewritten question with the old answer is poison. Two operators give the child a key
 of its own: `constraint` attaches machine-checkable constraints and states them in the prompt,
 `procedural` draws a new entry at another difficulty from the prompt's generator, which computes the
-answer. A rewritten task of an open domain gets a constraint as well; any other stays without a
-check and is quarantined.
+answer. A rewritten task of an open domain gets a constraint as well, one of a domain that votes is
+put to the vote of all samplers (`generators.consensus`); any other stays without a check and is
+quarantined.
 """
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from generators import constraints, procedural
 from generators.clients import Failure, Outcome, Request, Sampling, draw_seed
-from generators.operator_sets import OPERATORS, list_operators
-from generators.prompting import Form, hash_template, render_request
-from generators.records import ConstraintCheck, Message, ProceduralCheck, Prompt, Record
+from generators.consensus import ConsensusSettings
+from generators.credit import Credits, draw_operator
+from generators.operator_sets import METHOD, OPERATORS, list_operators
+from generators.prompting import Form, Template, hash_template, render_request
+from generators.records import (
+    Check,
+    ConsensusCheck,
+    ConstraintCheck,
+    Message,
+    ProceduralCheck,
+    Prompt,
+    Record,
+)
 
 
 class EvolveSettings(Record):
@@ -27,8 +39,15 @@ class EvolveSettings(Record):
     """The model that rewrites: a name under `models`."""
     rounds: int = 4
     operators: tuple[str, ...] | None = None
-    """One of these that fits the prompt is chosen uniformly. Where none is named, each domain has
-    a set of its own."""
+    """One of these that fits the prompt is chosen. Where none is named, each domain has a set of
+    its own."""
+    method: str | None = None
+    """A method file, found by `tutelage optimise` or written by hand: the template of the operator
+    `method`, which joins every domain's set."""
+    choice: Literal["uniform", "thompson"] = "uniform"
+    """How one of them is chosen: each alike, or by what they earned in an earlier run."""
+    credit: str | None = None
+    """The `credit.json` of that run, for `thompson`."""
     parents: dict[str, int] | None = None
     """At most so many parents of a domain in each round; domains left out do not evolve.
     Without it every prompt evolves."""
@@ -40,6 +59,26 @@ class EvolveSettings(Record):
     sampling: Sampling = Sampling(temperature=0.7, max_tokens=80)
     equality_judge: bool = True
     """Whether the model is asked if a child equals its parent."""
+    calibration: str = "seeds/calibration/equality.jsonl"
+    """JSONL of labelled pairs. The model is asked about these first, and not asked further where
+    it is no better than chance + 0.2."""
+
+    @property
+    def asks_judge(self) -> bool:
+        """Whether children are to be judged by the model: only those that it wrote are."""
+        named = OPERATORS if self.operators is None else self.operators
+        kinds = (OPERATORS[name].kind for name in named if name in OPERATORS)
+        return self.equality_judge and any(kind != "key" for kind in kinds)
+
+    def list_templates(self) -> list[Template]:
+        """The templates of all operators by which a model may be asked to write."""
+        named = OPERATORS if self.operators is None else self.operators
+        written = [name for name in named if OPERATORS[name].kind != "key"]
+        return [self.find_template(n) for n in written if n != METHOD or self.method is not None]
+
+    def find_template(self, operator: str) -> Template:
+        """An operator's template: its own name, but for `method` the file that is given."""
+        return Path(self.method) if operator == METHOD and self.method else operator
 
 
 class Attempt(NamedTuple):
@@ -90,29 +129,44 @@ def fitting_operators(prompt: Prompt, settings: EvolveSettings) -> list[str]:
     """The operators of the settings, or of the domain's set, that can work on this prompt."""
     named = settings.operators
     names = list_operators(prompt.domain) if named is None else named
-    if isinstance(prompt.check, ProceduralCheck):
-        return [name for name in names if name == "procedural"]
+    if named is None and settings.method is not None:
+        names = (*names, METHOD)
     unkeyed = prompt.check is None or isinstance(prompt.check, ConstraintCheck)
-    can_constrain = unkeyed and prompt.domain in settings.open_domains
-    return [
-        name
-        for name in names
-        if OPERATORS[name].kind != "key" or (name == "constraint" and can_constrain)
-    ]
+    is_procedural = isinstance(prompt.check, ProceduralCheck)
+    fits = {
+        "procedural": is_procedural,
+        "constraint": unkeyed and prompt.domain in settings.open_domains,
+        "follow_up": prompt.check is not None and not isinstance(prompt.check, ConsensusCheck),
+    }
+    return [name for name in names if fits.get(name, not is_procedural)]
 
 
-def choose_operator(prompt: Prompt, settings: EvolveSettings, draw: Draw) -> str:
-    """Choose uniformly among the fitting operators, by the prompt's own seed."""
+def choose_operator(
+    prompt: Prompt, settings: EvolveSettings, draw: Draw, credits: Credits | None = None
+) -> str:
+    """Choose among the fitting operators by the prompt's own seed: by their credit where there is
+    any, else uniformly."""
     rng = random.Random(draw.seed(prompt.id, "operator"))
-    return rng.choice(fitting_operators(prompt, settings))
+    names = fitting_operators(prompt, settings)
+    if credits is None:
+        return rng.choice(names)
+    return draw_operator(names, prompt.domain, credits, rng)
 
 
 def build_rewrite(
-    parent: Prompt, operator: str, form: Form, settings: EvolveSettings, draw: Draw
+    parent: Prompt,
+    operator: str,
+    form: Form,
+    settings: EvolveSettings,
+    draw: Draw,
+    answer: str | None = None,
 ) -> Request:
-    """The request that asks the model to rewrite the parent's task."""
-    seed = draw.seed(parent.id, operator, 0)
-    return render_request(form, operator, settings.sampling, seed, task=bare_text(parent))
+    """The request that asks the model to rewrite the parent's task, or to ask on after an
+    `answer` to it."""
+    seed, slots = draw.seed(parent.id, operator, 0), {"task": bare_text(parent)}
+    if answer is not None:
+        slots["answer"] = answer
+    return render_request(form, settings.find_template(operator), settings.sampling, seed, **slots)
 
 
 def read_rewrite(
@@ -124,21 +178,27 @@ def read_rewrite(
     model: str,
     settings: EvolveSettings,
     draw: Draw,
+    consensus: ConsensusSettings | None = None,
+    answer: str | None = None,
 ) -> Attempt:
-    """Make the child out of what the model wrote, with a constraint where the domain is open."""
+    """Make the child out of what the model wrote, with a constraint where the domain is open and
+    an open vote where it votes. With an `answer` the child is the parent's conversation, carried
+    on by a turn."""
     if isinstance(outcome, Failure):
         return Attempt(parent, operator, draw.round, failure=outcome)
     text = clean_rewrite(outcome.text)
     check = None
-    if text and parent.domain in settings.open_domains:
+    if consensus is not None and parent.domain in consensus.domains:
+        check = consensus.open_vote()
+    elif text and parent.domain in settings.open_domains:
         check = draw_check(text, settings, draw.seed(parent.id, operator, "constraint"))
     child = parent.child(
-        turns_with(parent, state_check(text, check)),
+        carry_on(parent, answer, state_check(text, check)),
         operator=operator,
         round=draw.round,
         check=check,
         author=model,
-        template_hash=hash_template(form, operator),
+        template_hash=hash_template(form, settings.find_template(operator)),
         tools=parent.tools,
     )
     return Attempt(parent, operator, draw.round, child, ended=outcome.finish_reason != "length")
@@ -209,9 +269,11 @@ def draw_check(
     return ConstraintCheck(constraints=together) if together else None
 
 
-def state_check(text: str, check: ConstraintCheck | None) -> str:
-    """The task with its constraints stated below it."""
-    return text if check is None else f"{text}\n\n{constraints.state(check.constraints)}"
+def state_check(text: str, check: Check | None) -> str:
+    """The task with its constraints, if it has any, stated below it."""
+    if not isinstance(check, ConstraintCheck):
+        return text
+    return f"{text}\n\n{constraints.state(check.constraints)}"
 
 
 def bare_text(prompt: Prompt) -> str:
@@ -226,6 +288,15 @@ def turns_with(parent: Prompt, text: str) -> tuple[Message, ...]:
     last = max(i for i, m in enumerate(parent.messages) if m.role == "user")
     turn = parent.messages[last].model_copy(update={"content": text})
     return (*parent.messages[:last], turn)
+
+
+def carry_on(parent: Prompt, answer: str | None, text: str) -> tuple[Message, ...]:
+    """The parent's conversation with the answer to it and one more user turn; without an answer,
+    with its last user turn replaced."""
+    if answer is None:
+        return turns_with(parent, text)
+    reply = Message(role="assistant", content=answer)
+    return (*parent.messages, reply, Message(role="user", content=text))
 
 
 def clean_rewrite(text: str) -> str:

@@ -153,6 +153,11 @@ class Prompt(Record):
         """The last user turn: what is being asked."""
         return next(m.content for m in reversed(self.messages) if m.role == "user")
 
+    @property
+    def conversation(self) -> str:
+        """All turns, one below the other."""
+        return "\n".join(message.content for message in self.messages)
+
     @classmethod
     def seed(
         cls,

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from generators.clients import Client, Outcome, Request
+from generators.database_journal import DatabaseJournal
 from generators.errors import BudgetReached
-from generators.journal import SqliteJournal
+from generators.journal_rows import decode
 from generators.records import Record, Usage, canonical_json
 
 BYTES_PER_TOKEN = 3
@@ -64,21 +65,11 @@ def bound_usage(requests: Sequence[Request]) -> Usage:
     return Usage(prompt_tokens=prompt, completion_tokens=completion)
 
 
-def read_spending(journal: SqliteJournal, run: str) -> dict[str, Usage]:
+def read_spending(journal: DatabaseJournal, run: str) -> dict[str, Usage]:
     """What a run has used so far, by model: the usage of every outcome that names the run."""
-    rows = journal.use(
-        lambda connection: connection.execute(
-            "SELECT model, sum(json_extract(outcome, '$.usage.prompt_tokens')), "
-            "sum(json_extract(outcome, '$.usage.completion_tokens')) "
-            "FROM outcomes WHERE run = ? AND json_valid(outcome) GROUP BY model",
-            (run,),
-        ).fetchall()
-    )
     return {
-        model.decode(errors="replace"): Usage(
-            prompt_tokens=prompt or 0, completion_tokens=completion or 0
-        )
-        for model, prompt, completion in rows
+        decode(model): Usage(prompt_tokens=prompt or 0, completion_tokens=completion or 0)
+        for model, prompt, completion in journal.use(lambda table: list(table.sum_usage(run)))
     }
 
 

@@ -17,16 +17,21 @@ from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
 from generators.errors import InputError
-from generators.records import Answer, Prompt, Record, Verdict, canonical_json
+from generators.records import Record, canonical_json
 
-R = TypeVar("R", Prompt, Answer, Verdict)
+R = TypeVar("R", bound=Record)
 
 _TYPES = {
     "sample_index": pa.int32(),
+    "n": pa.int32(),
+    "label_mass": pa.float64(),
     "round": pa.int32(),
     "score": pa.float64(),
 }
-_NESTED = {"messages", "tools", "check", "usage", "params", "tool_calls", "logprobs"}
+_NESTED = {
+    *("messages", "tools", "check", "usage", "params", "tool_calls", "logprobs"),
+    *("counts", "probs", "unread", "failed"),
+}
 
 
 def write_records(path: Path, kind: type[R], records: Iterable[R]) -> int:

@@ -12,7 +12,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from flows.config import load_config
+from flows.annotate_settings import load_annotation, load_settings
+from generators.annotation import LabelledText, load_annotation_texts
+from generators.calibration import load_pairs
 from generators.seeds import load_examples, load_seeds, load_texts
 
 ROOT = Path(__file__).parents[1]
@@ -130,15 +132,25 @@ def test_nothing_is_left_for_later() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "flows/configs").glob("*.yaml")), ids=place)
 def test_every_config_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert load_config(path).name == path.stem
+    assert load_settings(path).name == path.stem
+
+
+def load_annotated(path: Path) -> list[LabelledText]:
+    """The texts of a file, with the labels of the configuration that reads it."""
+    return load_annotation_texts([path], load_annotation("flows/configs/annotate.yaml").labels)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "seeds").rglob("*.jsonl")), ids=place)
-def test_every_seed_file_gives_what_it_holds(path: Path) -> None:
+def test_every_seed_file_gives_what_it_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     load = load_seeds
     if path.parent.name == "examples":
         load = load_examples
+    elif path.parent.name == "annotation":
+        monkeypatch.chdir(ROOT)
+        load = load_annotated
+    elif path.parent.name == "calibration":
+        load = load_pairs
     elif path.stem == "text":
         load = load_texts
     assert len(load(path)) == sum(line.get("procedural", {}).get("count", 1) for line in lines) > 0

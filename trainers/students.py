@@ -1,12 +1,15 @@
 """The model that is taught: one as it stands, or a smaller one made by keeping some layers."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import nn
+from transformers.utils.logging import disable_progress_bar
 
 from generators.embedded import LoadedModel, load_model
-from generators.errors import ConfigError
+from generators.errors import ConfigError, RunError
 from trainers.settings import Student
 
 
@@ -16,6 +19,28 @@ def load_student(student: Student) -> LoadedModel:
     if student.layers is not None:
         keep_layers(model, student.layers)
     return LoadedModel(model, tokenizer)
+
+
+def save_cut(student: Student, folder: Path) -> int:
+    """Save a student that keeps some layers as a model folder; return its number of parameters.
+
+    Raises RunError where the folder exists, and what `load_student` raises.
+    """
+    if folder.exists():
+        raise RunError(f"{folder}: there is something already; give the name of a new folder")
+    disable_progress_bar()
+    model, tokenizer = load_student(student)
+    with tempfile.TemporaryDirectory(dir=_make(folder.parent), prefix=".cut-") as scratch:
+        made = Path(scratch) / "model"
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        made.rename(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _make(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def keep_layers(model: Any, layers: Sequence[int]) -> None:

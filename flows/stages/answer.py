@@ -1,15 +1,19 @@
 """Stage `answer-NAME`: one sampler answers what has no verified answer yet; each answer is judged.
 
 The samplers are asked in the order of the configuration, so what the cheap one has answered and a
-verifier has accepted is never asked of the dear one.
+verifier has accepted is never asked of the dear one. A task that is put to the vote goes to all of
+them, and its answers are let on to the count (`flows.stages.consensus`).
 """
 
 from collections.abc import Sequence
 
+from filters.chains import VERSION, audit_chain
+from filters.judgement import shorten
 from filters.structure import judge_structure
 from filters.verify import VERSIONS, verify_many
+from flows.run_settings import VllmModel
 from flows.stages.check import check_stage_prompts
-from flows.stages.family import Family, answer_stages, evolve_stages, read_family, read_stage
+from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.answers import (
@@ -22,8 +26,13 @@ from generators.answers import (
 )
 from generators.clients import Failure, Outcome, request_key
 from generators.prompting import hash_template
-from generators.records import Answer, Prompt, Verdict
+from generators.records import Answer, ConsensusCheck, Prompt, Verdict
 from generators.seeds import load_examples
+
+PUT_TO_VOTE = "put_to_vote"
+BROKEN_CHAIN = "broken_chain"
+AUDITED = ("exact", "math", "procedural")
+"""Kinds of check whose accepted answers are audited for their calculations."""
 
 
 class AnswerStage:
@@ -37,10 +46,10 @@ class AnswerStage:
         sampler, folder = self.sampler, context.folder
         prompts = len(open_prompts(context, sampler))
         settings = [
-            sampler.model_dump(mode="json"),
+            sampler.model_dump(mode="json", exclude={"matched_to", "exchange"}),
             context.model_settings(sampler.model),
             [e.model_dump() for e in load_examples(sampler.examples)] if sampler.examples else [],
-            [hash_template("complete", "answer"), *VERSIONS],
+            [hash_template("complete", "answer"), *VERSIONS, f"chain: {VERSION}"],
             [context.config.seed, context.config.shard_rows],
         ]
         before = [*evolve_stages(context), "check", *earlier_stages(context, sampler)]
@@ -79,13 +88,16 @@ def draft_all(
 def load_sampler_examples(context: Context, sampler: SamplerSettings) -> Examples:
     """The sampler's worked examples, in the form that its model takes."""
     examples = load_examples(sampler.examples) if sampler.examples else []
-    return group_examples(examples, context.config.models[sampler.model].form)
+    model = context.config.models[sampler.model]
+    return group_examples(examples, model.form, guided=isinstance(model, VllmModel))
 
 
 def open_prompts(context: Context, sampler: SamplerSettings) -> list[Prompt]:
-    """Prompts with a check that has a verifier, and without a verified answer so far."""
+    """Prompts with a check that has a verifier, and without a verified answer so far, unless the
+    sampler is asked for all of them."""
     family = read_family(context)
-    answered = find_answered(context, family, earlier_stages(context, sampler))
+    earlier = earlier_stages(context, sampler) if sampler.asks == "open" else []
+    answered = find_answered(context, earlier)
     return [p for p in check_stage_prompts(context, family) if p.id not in answered]
 
 
@@ -95,15 +107,21 @@ def earlier_stages(context: Context, sampler: SamplerSettings) -> list[str]:
     return stages[: stages.index(f"answer-{sampler.name}")]
 
 
-def find_answered(context: Context, family: Family, stages: Sequence[str]) -> set[str]:
-    """Prompts that have an accepted answer from one of these stages."""
+def find_answered(context: Context, stages: Sequence[str]) -> set[str]:
+    """Prompts that have an answer from one of these stages that a verifier accepted. A vote that
+    has been held changes nothing here: every sampler has a say in it."""
     answered: set[str] = set()
     for stage in stages:
         verdicts = read_stage(context, stage, "verdicts-", Verdict)
-        accepted = {v.subject_id for v in verdicts if v.decision == "accept"}
+        accepted = {v.subject_id for v in verdicts if is_verified(v)}
         answers = read_stage(context, stage, "answers-", Answer)
         answered |= {a.prompt_id for a in answers if a.id in accepted}
     return answered
+
+
+def is_verified(verdict: Verdict) -> bool:
+    """Whether a sampler's stage accepted an answer, and did not only let it on to a vote."""
+    return verdict.decision == "accept" and verdict.reason != PUT_TO_VOTE
 
 
 def judge_outcomes(
@@ -125,14 +143,49 @@ def judge_outcomes(
         answer = to_answer(draft, outcome, sampler=sampler.name, model=client.id, request_key=key)
         answers.append(answer)
         objection = judge_structure(answer, draft.prompt)
-        if objection.decision == "accept":
-            checked.append((answer, draft.prompt))
-        else:
+        if objection.decision != "accept":
             verdicts.append(objection)
+        elif isinstance(draft.prompt.check, ConsensusCheck):
+            verdicts.append(let_on_to_vote(answer))
+        else:
+            checked.append((answer, draft.prompt))
     verified = verify_many([(p.check, a.completion) for a, p in checked if p.check is not None])
-    for (answer, _), verdict in zip(checked, verified, strict=True):
-        verdicts.append(verdict.model_copy(update={"subject_id": answer.id}))
+    for (answer, prompt), verdict in zip(checked, verified, strict=True):
+        verdict = verdict.model_copy(update={"subject_id": answer.id})
+        verdicts.append(object_to_chain(answer, prompt, verdict) or verdict)
     return answers, verdicts
+
+
+def object_to_chain(answer: Answer, prompt: Prompt, verdict: Verdict) -> Verdict | None:
+    """Quarantine for an answer that is right although its calculations do not hold or lead to
+    something else; None for any other."""
+    is_audited = prompt.check is not None and prompt.check.kind in AUDITED
+    if not is_audited or verdict.decision != "accept":
+        return None
+    broken = audit_chain(answer.completion, verdict.evidence).broken
+    if broken is None:
+        return None
+    return Verdict(
+        subject_id=answer.id,
+        stage="answer",
+        detector="chain",
+        version=VERSION,
+        decision="quarantine",
+        reason=BROKEN_CHAIN,
+        evidence=shorten(broken),
+    )
+
+
+def let_on_to_vote(answer: Answer) -> Verdict:
+    """What can only be judged when all samplers have answered."""
+    return Verdict(
+        subject_id=answer.id,
+        stage="answer",
+        detector="consensus",
+        version="1",
+        decision="accept",
+        reason=PUT_TO_VOTE,
+    )
 
 
 def judge_failure(draft: Draft, sampler: SamplerSettings, failure: Failure) -> Verdict:

@@ -1,6 +1,8 @@
-"""Stage `check`: which prompts can be verified at all. What nothing can verify is quarantined
-here, before anything is spent on answering it."""
+"""Stage `check`: which prompts can be verified at all. What nothing can verify, and what has a
+check that is not fit to judge (`filters.check_trial`), is quarantined here, before anything is
+spent on answering it."""
 
+from filters.check_trial import VERSION, try_check
 from filters.verify import VERIFIERS, VERSIONS
 from flows.stages.family import Family, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
@@ -14,7 +16,7 @@ class CheckStage:
     name = "check"
 
     def plan(self, context: Context) -> list[Job]:
-        key = context.key(self.name, VERSIONS, evolve_stages(context))
+        key = context.key(self.name, [*VERSIONS, VERSION], evolve_stages(context))
         output = f"{context.folder}/verdicts-check.parquet"
         rows = len(read_family(context).survivors())
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
@@ -26,12 +28,14 @@ class CheckStage:
 
 
 def judge_check(prompt: Prompt) -> Verdict:
-    """Accept a prompt whose check has a verifier here."""
+    """Accept a prompt whose check has a verifier here and passes its trial."""
     reason, evidence = "verifiable", None
     if prompt.check is None:
         reason, evidence = "no_check", "nothing says what a right answer is"
     elif prompt.check.kind not in VERIFIERS:
         reason, evidence = "no_verifier", f"checks of kind {prompt.check.kind} cannot be run here"
+    elif objection := try_check(prompt.check):
+        reason, evidence = objection
     return Verdict(
         subject_id=prompt.id,
         stage="check",

@@ -2,12 +2,14 @@
 
 A prompt that repeats another one falls with all its answers; of equal answers to one prompt one
 stays; and a long answer (at least 20 words) that repeats the answer to another prompt falls.
+Prompts are compared by their whole conversation: the same question behind other turns is another.
 Two prompts whose numbers differ are never duplicates: "12 + 7" and "12 + 8" are two tasks.
 """
 
 from collections.abc import Mapping, Sequence
 
 from filters.dedup import Duplicate, find_duplicates
+from flows.stages.consensus import CONSENSUS, read_verified
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
@@ -23,7 +25,7 @@ class DedupStage:
     name = "dedup"
 
     def plan(self, context: Context) -> list[Job]:
-        before = [*evolve_stages(context), *answer_stages(context)]
+        before = [*evolve_stages(context), *answer_stages(context), CONSENSUS]
         key = context.key(self.name, context.config.dedup.model_dump(), before)
         output = f"{context.folder}/verdicts-dedup.parquet"
         rows = len(read_accepted(context))
@@ -38,20 +40,26 @@ class DedupStage:
 
 
 def read_accepted(context: Context) -> list[Answer]:
-    """All answers that a verifier accepted, by prompt and sample."""
+    """All answers that a verifier accepted or a vote elected, by prompt and sample."""
     accepted: list[Answer] = []
     for stage in answer_stages(context):
-        verdicts = read_stage(context, stage, "verdicts-", Verdict)
-        ids = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
+        ids = read_verified(context, stage)
         accepted += [a for a in read_stage(context, stage, "answers-", Answer) if a.id in ids]
     return sorted(accepted, key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id))
+
+
+def read_unique(context: Context) -> list[Answer]:
+    """The verified answers that are no duplicates."""
+    verdicts = read_stage(context, "dedup", "verdicts-dedup", Verdict)
+    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
+    return [answer for answer in read_accepted(context) if answer.id in kept]
 
 
 def judge_duplicates(
     answers: Sequence[Answer], prompts: Mapping[str, Prompt], threshold: float
 ) -> list[Verdict]:
     """One verdict for each accepted answer."""
-    texts = {a.prompt_id: prompts[a.prompt_id].text for a in answers}
+    texts = {a.prompt_id: prompts[a.prompt_id].conversation for a in answers}
     same_prompt = find_duplicates(texts, threshold=threshold, numbers_must_agree=True)
     left = [answer for answer in answers if answer.prompt_id not in same_prompt]
     same_answer = _find_repeated_samples(left)

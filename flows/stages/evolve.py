@@ -1,22 +1,27 @@
 """Stage `evolve-R`: one round of evolution, and the elimination of what came to nothing.
 
 Each parent of the pool is rewritten by one operator. A child falls by the textual rules, by the
-model's judgement that it equals its parent, or by the answer that it gets (a refusal, or nothing):
+model's judgement that it equals its parent (where stage `calibrate` found that the model can tell),
+or by the answer that it gets (a refusal, or nothing):
 that answer is the first sample which the first sampler would draw anyway, so with the journal it
 costs nothing more.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from filters.eliminate import eliminate
-from filters.equality import read_judgement
-from flows.stages.answer import load_sampler_examples
+from filters.equality import COMPARISON
+from filters.verify import VERSIONS
+from flows.stages.answer import judge_outcomes, load_sampler_examples
+from flows.stages.calibrate import CALIBRATE, judge_equality, read_agreement
 from flows.stages.family import evolve_stages, read_family
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
-from generators.answers import draft_samples
-from generators.clients import Outcome, Request, Sampling
+from generators.answers import Draft, draft_samples
+from generators.clients import Failure, Outcome
+from generators.credit import Credits, dump_credit, load_credit
 from generators.operator_sets import OPERATORS
 from generators.operators import (
     Attempt,
@@ -29,10 +34,10 @@ from generators.operators import (
     pick_parents,
     read_rewrite,
 )
-from generators.prompting import hash_template, render_request
+from generators.prompting import hash_template
 from generators.records import Prompt, Verdict
 
-JUDGEMENT = Sampling(temperature=0, max_tokens=4)
+FOLLOW_UP = "follow_up"
 
 
 class EvolveStage:
@@ -47,14 +52,15 @@ class EvolveStage:
         config, folder, round = context.config, context.folder, self.round
         prober = config.answer.samplers[0]
         form = config.models[self.settings.model].form
-        named = OPERATORS if self.settings.operators is None else self.settings.operators
-        templates = [name for name in named if OPERATORS[name].kind != "key"]
+        templates, elsewhere = self.settings.list_templates(), {"calibration", "credit", "method"}
         settings = [
-            self.settings.model_dump(mode="json", exclude={"rounds"}),
+            self.settings.model_dump(mode="json", exclude={"rounds", *elsewhere}),
+            dump_credit([*self._credits.values()]) if self._credits is not None else None,
             context.model_settings(self.settings.model),
-            [hash_template(form, name) for name in (*templates, "equality")],
+            [hash_template(form, name) for name in (*templates, COMPARISON)],
+            VERSIONS if FOLLOW_UP in templates else [],
             [prober.model_dump(mode="json"), context.model_settings(prober.model)],
-            [config.seed, config.shard_rows],
+            [config.seed, config.shard_rows, config.consensus and config.consensus.model_dump()],
         ]
         return shard_jobs(
             self.name,
@@ -64,8 +70,12 @@ class EvolveStage:
             ],
             len(self._parents(context)),
             config.shard_rows,
-            context.key(self.name, settings, evolve_stages(context)[:round]),
+            context.key(self.name, settings, [CALIBRATE, *evolve_stages(context, round)]),
         )
+
+    @functools.cached_property
+    def _credits(self) -> Credits | None:
+        return load_credit(self.settings.credit) if self.settings.credit else None
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
         size = context.config.shard_rows
@@ -85,28 +95,58 @@ class EvolveStage:
         pool = read_family(context, before_round=self.round).pool()
         return pick_parents(pool, self.settings, self._draw(context))
 
-    def _ask(self, context: Context, requests: Sequence[Request], tick: Tick | None) -> Any:
-        return context.resources.ask(self.settings.model, requests, tick)
-
     def _evolve(self, context: Context, parents: Sequence[Prompt], tick: Tick) -> list[Attempt]:
         draw, settings = self._draw(context), self.settings
         form = context.config.models[settings.model].form
-        chosen = [(parent, choose_operator(parent, settings, draw)) for parent in parents]
-        asked = [(p, name) for p, name in chosen if OPERATORS[name].kind != "key"]
-        requests = [build_rewrite(p, name, form, settings, draw) for p, name in asked]
-        outcomes: list[Outcome] = self._ask(context, requests, tick) if requests else []
+        chosen = [
+            (parent, choose_operator(parent, settings, draw, self._credits)) for parent in parents
+        ]
+        replies = self._answer_parents(context, [p for p, name in chosen if name == FOLLOW_UP])
+        asked = [
+            (p, name)
+            for p, name in chosen
+            if OPERATORS[name].kind != "key" and (name != FOLLOW_UP or p.id in replies)
+        ]
+        requests = [
+            build_rewrite(p, name, form, settings, draw, answer=replies.get(p.id))
+            for p, name in asked
+        ]
+        ask = context.resources.ask
+        outcomes: list[Outcome] = ask(settings.model, requests, tick) if requests else []
         model = context.resources.client(settings.model).id if asked else ""
         rewritten = {
             parent.id: read_rewrite(
-                parent, name, outcome, form=form, model=model, settings=settings, draw=draw
+                parent,
+                name,
+                outcome,
+                form=form,
+                model=model,
+                settings=settings,
+                draw=draw,
+                consensus=context.config.consensus,
+                answer=replies.get(parent.id),
             )
             for (parent, name), outcome in zip(asked, outcomes, strict=True)
         }
         tick(len(chosen) - len(asked))
-        return [
-            rewritten.get(parent.id) or evolve_by_key(parent, name, settings, draw)
-            for parent, name in chosen
-        ]
+
+        def settle(parent: Prompt, name: str) -> Attempt:
+            if parent.id in rewritten:
+                return rewritten[parent.id]
+            if name == FOLLOW_UP:
+                return leave_unanswered(parent, draw)
+            return evolve_by_key(parent, name, settings, draw)
+
+        return [settle(parent, name) for parent, name in chosen]
+
+    def _answer_parents(self, context: Context, parents: Sequence[Prompt]) -> dict[str, str]:
+        """The answers that conversations are carried on after: the first one to each parent, if
+        it passes all that an answer must pass."""
+        drafts, outcomes = draw_probes(context, parents)
+        sampler = context.config.samplers[0]
+        answers, verdicts = judge_outcomes(context, sampler, drafts, outcomes)
+        accepted = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
+        return {answer.prompt_id: answer.completion for answer in answers if answer.id in accepted}
 
     def _eliminate(self, context: Context, attempts: Sequence[Attempt]) -> list[Verdict]:
         """Cheap rules first: what they let through is judged, and what is left is answered."""
@@ -124,48 +164,54 @@ class EvolveStage:
         return [verdicts[attempt.id] for attempt in attempts]
 
     def _judge_equality(self, context: Context, attempts: Sequence[Attempt]) -> dict[str, bool]:
-        """Ask the model which rewritten tasks equal their parents; no answer is no judgement."""
-        if not self.settings.equality_judge:
+        """Ask the model which rewritten tasks equal their parents; no answer is no judgement.
+
+        A model that was measured and found unable to tell is not asked.
+        """
+        agreement = read_agreement(context)
+        distrusted = agreement is not None and not agreement.trusted
+        if distrusted or not self.settings.asks_judge:
             return {}
-        form = context.config.models[self.settings.model].form
-        requests = [
-            render_request(
-                form,
-                "equality",
-                JUDGEMENT,
-                0,
-                first=bare_text(attempt.parent),
-                second=bare_text(_child(attempt)),
-            )
-            for attempt in attempts
-        ]
-        outcomes = self._ask(context, requests, None) if requests else []
-        judgements = {
-            attempt.id: read_judgement(outcome.text)
-            for attempt, outcome in zip(attempts, outcomes, strict=True)
-            if outcome.kind == "response"
+        pairs = [(bare_text(attempt.parent), bare_text(_child(attempt))) for attempt in attempts]
+        judgements = judge_equality(context, self.settings.model, pairs, None)
+        return {
+            attempt.id: equal
+            for attempt, equal in zip(attempts, judgements, strict=True)
+            if equal is not None
         }
-        return {id: equal for id, equal in judgements.items() if equal is not None}
 
     def _probe(self, context: Context, attempts: Sequence[Attempt]) -> dict[str, str]:
-        """The answer that each child gets: the first sampler's first sample."""
-        sampler = context.config.answer.samplers[0]
-        examples = load_sampler_examples(context, sampler)
-        seed, cycle = context.config.seed, context.cycle
-        drafts = [
-            draft
-            for attempt in attempts
-            for draft in draft_samples(
-                _child(attempt), sampler, examples, run_seed=seed, cycle=cycle, indices=[0]
-            )
-        ]
-        requests = [draft.request for draft in drafts]
-        outcomes = context.resources.ask(sampler.model, requests, None) if requests else []
+        """The answer that each child gets, by the attempt."""
+        _, outcomes = draw_probes(context, [_child(attempt) for attempt in attempts])
         return {
             attempt.id: outcome.text
             for attempt, outcome in zip(attempts, outcomes, strict=True)
             if outcome.kind == "response"
         }
+
+
+def draw_probes(context: Context, prompts: Sequence[Prompt]) -> tuple[list[Draft], list[Outcome]]:
+    """The first sampler's first answer to each prompt."""
+    sampler = context.config.samplers[0]
+    examples = load_sampler_examples(context, sampler)
+    seed, cycle = context.config.seed, context.cycle
+    drafts = [
+        draft
+        for prompt in prompts
+        for draft in draft_samples(
+            prompt, sampler, examples, run_seed=seed, cycle=cycle, indices=[0]
+        )
+    ]
+    requests = [draft.request for draft in drafts]
+    outcomes = context.resources.ask(sampler.model, requests, None) if requests else []
+    return drafts, outcomes
+
+
+def leave_unanswered(parent: Prompt, draw: Draw) -> Attempt:
+    """A conversation that is not carried on, because its last question has no verified answer."""
+    message = "the first answer to the task is not verified, so no conversation is built on it"
+    failure = Failure(reason="parent_unanswered", message=message, permanent=True)
+    return Attempt(parent, FOLLOW_UP, draw.round, failure=failure)
 
 
 def judge_text(attempt: Attempt) -> Verdict:

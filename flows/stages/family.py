@@ -1,15 +1,16 @@
 """A cycle's prompts, from the seeds to the youngest children, as the committed files tell them."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from flows.work import Context
+from flows.work import Context, JobContext
 from generators.records import Answer, Prompt, Verdict
-from generators.tables import read_records
+from generators.tables import R, read_records
 
-R = TypeVar("R", Prompt, Answer, Verdict)
+SYNTHESISE = "synthesise"
 
 
 class Family(NamedTuple):
@@ -17,10 +18,13 @@ class Family(NamedTuple):
 
     prompts: dict[str, Prompt]
     verdicts: dict[str, Verdict]
+    drawn: Mapping[str, Verdict] = MappingProxyType({})
+    """What was decided about each prompt that a model was to write itself."""
 
     def survived(self, prompt: Prompt) -> bool:
-        """Seeds are always in; a child is when it was accepted."""
-        return prompt.round == 0 or self.verdicts[prompt.id].decision == "accept"
+        """Seeds are always in; a child, and a prompt that a model wrote itself, when accepted."""
+        verdict = self.drawn.get(prompt.id) or self.verdicts.get(prompt.id)
+        return prompt.round == 0 if verdict is None else verdict.decision == "accept"
 
     def survivors(self) -> list[Prompt]:
         """The merged pool of all rounds: seeds and accepted children, by round and id."""
@@ -37,19 +41,31 @@ class Family(NamedTuple):
 
 def read_family(context: Context, before_round: int | None = None) -> Family:
     """Read seeds and rounds of evolution; all of them, or those before a round."""
-    rounds = context.config.evolve.rounds if context.config.evolve else 0
-    last = rounds if before_round is None else before_round - 1
-    stages = ["seeds", *(f"evolve-{r}" for r in range(1, last + 1))]
-    prompts = [p for stage in stages for p in read_stage(context, stage, "prompts-", Prompt)]
-    verdicts = [v for s in stages[1:] for v in read_stage(context, s, "verdicts-", Verdict)]
-    return Family({p.id: p for p in prompts}, {v.subject_id: v for v in verdicts})
+    prompts: dict[str, Prompt] = {}
+    verdicts: dict[str, Verdict] = {}
+    drawn: dict[str, Verdict] = {}
+    for stage in evolve_stages(context, before_round):
+        prompts |= {p.id: p for p in read_stage(context, stage, "prompts-", Prompt)}
+        decided = drawn if stage == SYNTHESISE else verdicts
+        decided |= {v.subject_id: v for v in read_stage(context, stage, "verdicts-", Verdict)}
+    return Family(prompts, verdicts, drawn)
 
 
-def read_stage(context: Context, stage: str, prefix: str, kind: type[R]) -> list[R]:
+def read_stage(context: JobContext[Any], stage: str, prefix: str, kind: type[R]) -> list[R]:
     """Read one kind of a stage's committed records."""
-    hashes = {context.run.place(e.path): e.sha256 for e in context.run.manifest.files.values()}
-    files = stage_files(context, stage, prefix)
-    return [record for file in files for record in _read_once(file, hashes[file], kind)]
+    root = context.run.root
+    paths = [f.relative_to(root).as_posix() for f in stage_files(context, stage, prefix)]
+    return read_files(context, paths, kind)
+
+
+def read_files(context: JobContext[Any], paths: Iterable[str], kind: type[R]) -> list[R]:
+    """Read the records of committed files, given by their paths in the run directory."""
+    files = context.run.manifest.files
+    return [
+        record
+        for path in paths
+        for record in _read_once(context.run.place(path), files[path].sha256, kind)
+    ]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -86,17 +102,19 @@ def find_subjects(
         yield Subject(verdict, family.prompts.get(id), answer)
 
 
-def stage_files(context: Context, stage: str, prefix: str) -> list[Path]:
+def stage_files(context: JobContext[Any], stage: str, prefix: str) -> list[Path]:
     """A stage's committed files of this cycle whose names begin with `prefix`."""
     folder = context.run.place(context.folder)
     files = context.run.files(stage)
     return [f for f in files if f.parent == folder and f.name.startswith(prefix)]
 
 
-def evolve_stages(context: Context) -> list[str]:
-    """The stages that hold prompts."""
+def evolve_stages(context: Context, before_round: int | None = None) -> list[str]:
+    """The stages that hold prompts; all of them, or those before a round."""
     rounds = context.config.evolve.rounds if context.config.evolve else 0
-    return ["seeds", *(f"evolve-{r}" for r in range(1, rounds + 1))]
+    last = rounds if before_round is None else before_round - 1
+    own = [SYNTHESISE] if context.config.seeds.synthesise else []
+    return ["seeds", *own, *(f"evolve-{r}" for r in range(1, last + 1))]
 
 
 def answer_stages(context: Context) -> list[str]:

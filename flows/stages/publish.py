@@ -8,7 +8,8 @@ hash covers the rows, not their order, nor times or costs.
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.config import PublishSettings
-from flows.stages.dedup import read_accepted
+from flows.stages.consensus import CONSENSUS, read_decided, read_verified, share_of_votes
+from flows.stages.dedup import read_unique
+from flows.stages.difficulty import DIFFICULTY, read_pass_rates
 from flows.stages.family import (
     Family,
     answer_stages,
@@ -46,6 +49,7 @@ ROW_SCHEMA = pa.schema(
         ("verified_by", pa.string()),
         ("confidence", pa.float64()),
         ("weight", pa.float64()),
+        ("student_pass_rate", pa.float64()),
         ("teacher", pa.string()),
         ("author", pa.string()),
         ("source", pa.string()),
@@ -72,21 +76,23 @@ class PublishStage:
     name = "publish"
 
     def plan(self, context: Context) -> list[Job]:
-        before = [*evolve_stages(context), "check", *answer_stages(context), "dedup"]
+        before = [*evolve_stages(context), *judging_stages(context)]
         key = context.key(self.name, context.config.publish.model_dump(), before)
         verdicts = f"{context.folder}/verdicts-publish.parquet"
         outputs = (TRAIN, QUARANTINE, REJECTED, verdicts)
-        rows = len(read_unique(context))
+        rows = len(read_wanted(context))
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        family, unique = read_family(context), read_unique(context)
-        verdicts = choose_rows(unique, family.prompts, context.config.publish)
+        family, wanted = read_family(context), read_wanted(context)
+        prompts = family.prompts | read_decided(context)
+        verdicts = choose_rows(wanted, prompts, context.config.publish)
         chosen = {v.subject_id for v in verdicts if v.decision == "accept"}
-        confidence = measure_confidence(context)
+        confidence, rates = measure_confidence(context), read_pass_rates(context)
+        licence = context.config.publish.licence
         rows = [
-            make_row(a, family.prompts[a.prompt_id], confidence, context.config.publish.licence)
-            for a in unique
+            make_row(a, prompts[a.prompt_id], confidence[a.id], rates.get(a.id), licence)
+            for a in wanted
             if a.id in chosen
         ]
         aside = list_set_aside(context, family, verdicts)
@@ -101,17 +107,26 @@ class PublishStage:
         return [*entries, context.write_records(job, job.outputs[-1], Verdict, verdicts)]
 
 
-def read_unique(context: Context) -> list[Answer]:
-    """The verified answers that are no duplicates."""
-    verdicts = read_stage(context, "dedup", "verdicts-dedup", Verdict)
+def judging_stages(context: Context) -> list[str]:
+    """The stages whose verdicts decide what is published, in order."""
+    return ["check", *answer_stages(context), CONSENSUS, "dedup", DIFFICULTY]
+
+
+def read_wanted(context: Context) -> list[Answer]:
+    """The unique verified answers whose prompts are of a wanted difficulty."""
+    unique = read_unique(context)
+    if context.config.difficulty is None:
+        return unique
+    verdicts = read_stage(context, DIFFICULTY, "verdicts-", Verdict)
     kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in read_accepted(context) if answer.id in kept]
+    return [answer for answer in unique if answer.id in kept]
 
 
 def choose_rows(
-    answers: Iterable[Answer], prompts: Mapping[str, Prompt], settings: PublishSettings
+    answers: Sequence[Answer], prompts: Mapping[str, Prompt], settings: PublishSettings
 ) -> list[Verdict]:
-    """Accept the first answers of each prompt whose kind of verification is let in."""
+    """Accept the first answers of each prompt whose kind of verification is let in, up to the
+    number of rows that is wanted."""
     taken: dict[str, int] = {}
     verdicts = []
     for answer in answers:
@@ -124,7 +139,25 @@ def choose_rows(
         else:
             taken[answer.prompt_id] = count + 1
             verdicts.append(_judge(answer, "accept", "published"))
-    return verdicts
+    return verdicts if settings.target_rows is None else _cut(answers, verdicts, settings)
+
+
+def _cut(
+    answers: Sequence[Answer], verdicts: Sequence[Verdict], settings: PublishSettings
+) -> list[Verdict]:
+    """Reject what goes beyond the wanted number of rows; the first answers of all prompts come
+    before the second ones."""
+    rank: Counter[str] = Counter()
+    order: list[tuple[int, str, int]] = []
+    for place, (answer, verdict) in enumerate(zip(answers, verdicts, strict=True)):
+        if verdict.decision == "accept":
+            order.append((rank[answer.prompt_id], answer.prompt_id, place))
+            rank[answer.prompt_id] += 1
+    beyond = {place for _, _, place in sorted(order)[settings.target_rows :]}
+    return [
+        _judge(answer, "reject", "beyond_target") if place in beyond else verdict
+        for place, (answer, verdict) in enumerate(zip(answers, verdicts, strict=True))
+    ]
 
 
 def verified_by_of(prompt: Prompt) -> str:
@@ -133,23 +166,24 @@ def verified_by_of(prompt: Prompt) -> str:
 
 
 def measure_confidence(context: Context) -> dict[str, float]:
-    """For each answer the share of its sampler's samples of that prompt that were accepted."""
+    """For each answer the share of its sampler's samples of that prompt that were accepted, or of
+    all votes that the elected answer had."""
     confidence: dict[str, float] = {}
-    for sampler in context.config.answer.samplers:
+    shares = {id: share_of_votes(prompt) for id, prompt in read_decided(context).items()}
+    for sampler in context.config.samplers:
         stage = f"answer-{sampler.name}"
-        verdicts = read_stage(context, stage, "verdicts-", Verdict)
-        accepted = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
+        accepted = read_verified(context, stage)
         by_prompt: dict[str, list[str]] = {}
         for answer in read_stage(context, stage, "answers-", Answer):
             by_prompt.setdefault(answer.prompt_id, []).append(answer.id)
-        for ids in by_prompt.values():
-            share = sum(id in accepted for id in ids) / sampler.n
-            confidence |= dict.fromkeys(ids, share)
+        for prompt, ids in by_prompt.items():
+            own = sum(id in accepted for id in ids) / sampler.n
+            confidence |= dict.fromkeys(ids, shares.get(prompt, own))
     return confidence
 
 
 def make_row(
-    answer: Answer, prompt: Prompt, confidence: Mapping[str, float], licence: str
+    answer: Answer, prompt: Prompt, confidence: float, pass_rate: float | None, licence: str
 ) -> dict[str, Any]:
     """One row of the published dataset."""
     return {
@@ -164,8 +198,9 @@ def make_row(
         "domain": prompt.domain,
         "check": canonical_json(prompt.check),
         "verified_by": verified_by_of(prompt),
-        "confidence": round(confidence[answer.id], 4),
+        "confidence": round(confidence, 4),
         "weight": 1.0,
+        "student_pass_rate": pass_rate,
         "teacher": answer.model,
         "author": prompt.author,
         "source": prompt.source,
@@ -185,9 +220,9 @@ def list_set_aside(
 
 def read_verdicts(context: Context, family: Family) -> list[Verdict]:
     """The verdicts of all stages before this one."""
-    stages = ["check", *answer_stages(context), "dedup"]
+    stages = judging_stages(context)
     later = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
-    return [*family.verdicts.values(), *later]
+    return [*family.drawn.values(), *family.verdicts.values(), *later]
 
 
 def _set_aside_row(

@@ -12,9 +12,10 @@ from flows.report import draw_flow, render_report
 from flows.stages.train import METRICS, STUDENT
 from flows.store import CONFIG, FileEntry
 from flows.work import Context, Job, Tick
+from generators.credit import dump_credit
 
 REPORT, CARD, MODEL_CARD = "report.html", "dataset/README.md", f"{STUDENT}/README.md"
-FLOW, CURVES = "flow.svg", "curves.svg"
+FLOW, CURVES, CREDIT = "flow.svg", "curves.svg", "credit.json"
 
 
 class ReportStage:
@@ -24,7 +25,7 @@ class ReportStage:
 
     def plan(self, context: Context) -> list[Job]:
         stages = {entry.stage for entry in context.run.manifest.files.values()}
-        outputs = [REPORT, FLOW, CARD]
+        outputs = [REPORT, FLOW, CARD, CREDIT]
         if context.run.files("train"):
             outputs += [MODEL_CARD, CURVES]
         key = context.key(self.name, [], sorted(stages - {self.name, CONFIG}))
@@ -33,6 +34,7 @@ class ReportStage:
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
         facts = gather_facts(context)
         texts = {REPORT: render_report(facts), FLOW: draw_flow(facts), CARD: render_card(facts)}
+        texts[CREDIT] = dump_credit(facts.credit)
         if MODEL_CARD in job.outputs:
             texts[MODEL_CARD] = render_model_card(facts)
         entries = [context.write_text(job, path, text) for path, text in texts.items()]

@@ -3,8 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from flows.config import RunConfig
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
+from generators.consensus import put_to_vote
 from generators.records import Prompt
 from generators.seeds import load_seeds
 
@@ -16,20 +18,25 @@ class SeedsStage:
 
     def plan(self, context: Context) -> list[Job]:
         contents = [(path, _hash(path)) for path in context.config.seeds.paths]
-        key = context.key(self.name, [contents, context.config.seed], [])
+        config = context.config
+        consensus = config.consensus and config.consensus.model_dump()
+        key = context.key(self.name, [contents, config.seed, consensus], [])
         output = f"{context.folder}/prompts-round-0.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=len(contents), key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        prompts = load_all_seeds(context.config.seeds.paths, context.config.seed, context.cycle)
+        prompts = load_all_seeds(context.config, context.cycle)
         tick(job.rows)
         return [context.write_records(job, job.outputs[0], Prompt, prompts)]
 
 
-def load_all_seeds(paths: tuple[str, ...], seed: int, cycle: int) -> list[Prompt]:
-    """The training prompts of all seed files; exact repeats across files are read once."""
-    prompts = [p for path in paths for p in load_seeds(path, split="train", draw=f"{seed}/{cycle}")]
-    return list({prompt.id: prompt for prompt in prompts}.values())
+def load_all_seeds(config: RunConfig, cycle: int) -> list[Prompt]:
+    """The training prompts of all seed files; exact repeats across files are read once. Those of
+    domains that vote are put to the vote where they have no check of their own."""
+    draw = f"{config.seed}/{cycle}"
+    prompts = [p for path in config.seeds.paths for p in load_seeds(path, split="train", draw=draw)]
+    distinct = {prompt.id: prompt for prompt in prompts}.values()
+    return [put_to_vote(prompt, config.consensus) for prompt in distinct]
 
 
 def _hash(path: str) -> str:

@@ -9,12 +9,19 @@ import pytest
 
 from flows.config import RunConfig
 from flows.store import RunDirectory
+from tests.flows.annotators import (
+    Annotated,
+    AnnotatorServer,
+    conduct_annotation,
+    describe_annotation,
+)
 from tests.flows.small_run import (
     add_training,
     conduct_plainly,
     describe_run,
     read_settings,
     rows_of,
+    write_config,
 )
 from tests.flows.teacher import Teacher
 from tests.generators.loopback import Call
@@ -44,7 +51,7 @@ def teacher() -> Iterator[Teacher]:
 def finished(teacher: Teacher, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A whole run without a student; tests read it and leave it as it is."""
     folder = tmp_path_factory.mktemp("finished")
-    return _finish(describe_run(folder, teacher.url), folder, teacher)
+    return finish(describe_run(folder, teacher.url), folder, teacher)
 
 
 @pytest.fixture(scope="session")
@@ -54,10 +61,21 @@ def trained(
     """A whole run with a tiny student that was taught and evaluated."""
     folder = tmp_path_factory.mktemp("trained")
     settings = add_training(describe_run(folder, teacher.url), folder, tiny_model_dir)
-    return _finish(settings, folder, teacher)
+    return finish(settings, folder, teacher)
 
 
-def _finish(settings: dict[str, Any], folder: Path, teacher: Teacher) -> Finished:
+@pytest.fixture(scope="session")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> Annotated:
+    """A whole annotation; tests read it and leave it as it is."""
+    folder = tmp_path_factory.mktemp("annotated")
+    with AnnotatorServer() as server:
+        settings = describe_annotation(folder, server.url)
+        run, printed = conduct_annotation(write_config(folder / "faces.yaml", settings))
+        return Annotated(settings, run, server.asked(), printed)
+
+
+def finish(settings: dict[str, Any], folder: Path, teacher: Teacher) -> Finished:
+    """Conduct a run to its end, and note what it asked."""
     config = read_settings(folder / "small.yaml", settings)
     before = len(teacher.calls)
     run, printed = conduct_plainly(config)

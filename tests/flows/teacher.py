@@ -1,7 +1,8 @@
 """A teacher on the loopback server: its answers depend on the request alone, and some are bad.
 
 It rewrites tasks when it is given the evolving templates, adds numbers, counts apples, and writes
-a few sentences about anything else. Chance is drawn from the model's name, what was asked and the
+a few sentences about anything else. It knows which of the labelled pairs are equal, and calls few
+of its own rewritten tasks so. Chance is drawn from the model's name, what was asked and the
 seed, so that any order of requests, and any number of restarts, brings the same answers.
 """
 
@@ -10,16 +11,30 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from generators.calibration import load_pairs
+from tests.flows.small_run import ROOT
 from tests.generators.loopback import Call, Fault, LoopbackServer
 
 SKILL = {"weak": 0.5, "strong": 0.75}
 """How often each model gets a sum right."""
 REWRITE, JUDGE = "You edit tasks", "Below are two tasks"
+TALK = "You play a person"
+LABELS = {
+    (pair.first, pair.second): pair.label
+    for pair in load_pairs(ROOT / "seeds/calibration/equality.jsonl")
+}
+"""What people say of pairs of tasks."""
 ADDITIONS = (
     "Mention the month of May.",
     "Write it for a reader who has just moved to Oslo.",
     "Name two causes behind it and one likely consequence.",
     "Compare it with how it was done fifty years ago.",
+)
+NEXT_TURNS = (
+    "Tell me what happened on the day after that.",
+    "Say it again for somebody who has never been to the sea.",
+    "Which of these would you leave out, and why?",
+    "Write the part about the weather once more, but in winter.",
 )
 SENTENCES = (
     "The morning began with rain, yet nobody minded.",
@@ -32,6 +47,7 @@ SENTENCES = (
     "Late in the evening a train passed behind the hill.",
 )
 SUM = re.compile(r"What is (\d+) \+ (\d+)\?")
+COMPARED = re.compile(r"First task:\n(.*)\n\nSecond task:\n(.*)", re.DOTALL)
 APPLES = re.compile(r"(picks|gives|brings) (\d+)")
 
 
@@ -62,11 +78,19 @@ def teach(call: Call) -> dict[str, Any]:
     return {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
 
 
+def read_pair(asked: str) -> tuple[str, str] | None:
+    """The two tasks that are to be compared, if that is what is asked."""
+    compared = COMPARED.search(asked) if asked.startswith(JUDGE) else None
+    return (compared[1], compared[2]) if compared else None
+
+
 def _write(asked: str, chance: random.Random, skill: float) -> str:
+    if asked.startswith(TALK):
+        return _talk_on(asked, chance)
     if asked.startswith(REWRITE):
         return _rewrite(asked.split("-----")[1].strip(), chance)
-    if asked.startswith(JUDGE):
-        return "equal" if chance.random() < 0.1 else "Different."
+    if pair := read_pair(asked):
+        return LABELS.get(pair) or ("equal" if chance.random() < 0.1 else "Different.")
     if match := SUM.search(asked):
         return _answer_number(int(match[1]) + int(match[2]), chance, skill)
     if "apples" in asked:
@@ -79,6 +103,12 @@ def _write(asked: str, chance: random.Random, skill: float) -> str:
         return "Sorry, I cannot help with that."
     text = " ".join(chance.sample(SENTENCES, chance.randint(2, 8)))
     return text.lower().replace(",", "") if chance.random() < 0.3 else text
+
+
+def _talk_on(asked: str, chance: random.Random) -> str:
+    if SUM.search(asked):
+        return f"What is {chance.randint(11, 40)} + {chance.randint(11, 40)}? The number only."
+    return chance.choice(NEXT_TURNS)
 
 
 def _rewrite(task: str, chance: random.Random) -> str:

@@ -36,13 +36,13 @@ def describe_priced_run(folder: Path, url: str, **budget: Any) -> dict[str, Any]
 
 
 def count_spent_tokens(config: RunConfig) -> int:
-    with SqliteJournal(config.journal_path) as journal:
+    with SqliteJournal(config.journal_place) as journal:
         spent = read_spending(journal, config.name)
     return sum(usage.prompt_tokens + usage.completion_tokens for usage in spent.values())
 
 
 def count_cost(config: RunConfig) -> float:
-    with SqliteJournal(config.journal_path) as journal:
+    with SqliteJournal(config.journal_place) as journal:
         spent = read_spending(journal, config.name).values()
     return sum(10 * u.prompt_tokens + 50 * u.completion_tokens for u in spent) / 1e6
 

@@ -49,9 +49,9 @@ def test_run_goes_on_when_there_is_room_again(
     disk = tmp_path / "disk"
     disk.mkdir()
     config = write_config(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
-    prepare = f"cp {finished.config.journal_path} {disk}" if with_journal else ""
+    prepare = f"cp {finished.config.journal_place} {disk}" if with_journal else ""
     # Beside a whole journal and its index there is room for half the files of a run.
-    size = finished.config.journal_path.stat().st_size + 160_000
+    size = Path(finished.config.journal_place).stat().st_size + 160_000
     program = PROGRAM.replace("{disk}", str(disk))
     names = {"prepare": prepare, "program": program, "python": sys.executable, "config": config}
     done = subprocess.run(

@@ -155,7 +155,7 @@ def test_artifact_lists_why_rows_fell(distilled: Distilled) -> None:
 @pytest.fixture
 def prepared(finished: Finished, prefect_api: str, tmp_path: Path) -> Path:
     """A configuration whose answers are all journalled already."""
-    shutil.copy(finished.config.journal_path, tmp_path)
+    shutil.copy(finished.config.journal_place, tmp_path)
     settings = finished.settings | {"runs_dir": str(tmp_path)}
     return write_config(tmp_path / "small.yaml", settings)
 
@@ -205,7 +205,7 @@ def test_failure_that_stays_is_raised_at_once(
     assert counts["check 0"] == 1
     root = prepared.parent / "small"
     assert {f.stage for f in RunDirectory(root).manifest.files.values()} == {
-        *("config", "seeds", "evolve-1", "evolve-2")
+        *("config", "seeds", "calibrate", "evolve-1", "evolve-2")
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from filters.equality import build_comparison
 from flows import cli
 from flows.console import Console
 from flows.estimate import Estimate, StageEstimate, estimate_run, show_estimate
@@ -14,7 +15,7 @@ from generators.records import Message
 from generators.spending import bound_usage
 from tests.flows.conftest import Finished
 from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
-from tests.flows.teacher import Teacher
+from tests.flows.teacher import LABELS, Teacher
 from tests.generators.loopback import Call
 
 
@@ -70,6 +71,39 @@ def test_nothing_is_sent_and_no_folder_made(teacher: Teacher, tmp_path: Path) ->
     estimate_run(config)
     assert len(teacher.calls) == before
     assert sorted(tmp_path.iterdir()) == files
+
+
+def test_labelled_pairs_are_counted_before_the_first_round(tmp_path: Path) -> None:
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    row = estimate_run(read_settings(tmp_path / "small.yaml", settings)).stages[0]
+    asked = [build_comparison("chat", first, second) for first, second in LABELS]
+    assert row == StageEstimate(
+        stage="calibrate",
+        model="strong",
+        requests=132,
+        prompt_tokens=bound_usage(asked).prompt_tokens,
+        completion_tokens=4 * 132,
+        cost_usd=None,
+    )
+
+
+def test_judge_that_is_off_asks_nothing(tmp_path: Path) -> None:
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    settings["evolve"] |= {"equality_judge": False, "parents": {"writing": 3}}
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    told = [(stage.stage, stage.requests) for stage in estimate.stages[:2]]
+    assert told == [("evolve-1", 3), ("evolve-2", 3)]
+
+
+@pytest.mark.parametrize("form", ["chat", "complete"])
+def test_what_grows_from_round_to_round_is_counted(tmp_path: Path, form: str) -> None:
+    """Each rewrite reads one answer more than in the round before; its judge reads two."""
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    settings["models"]["strong"]["form"] = form
+    settings["evolve"] |= {"parents": {"writing": 5}, "sampling": {"max_tokens": 70}}
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    first, second = (s.prompt_tokens for s in estimate.stages if s.stage.startswith("evolve"))
+    assert second - first == 5 * 70 + 5 * 2 * 70
 
 
 def test_domain_limits_bound_the_rounds(tmp_path: Path) -> None:

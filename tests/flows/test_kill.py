@@ -1,11 +1,8 @@
 """kill -9 at any moment, then the same command again: nothing lost, doubled or paid for twice."""
 
-import os
 import shutil
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,44 +10,31 @@ import pytest
 from flows.stages.publish import hash_dataset
 from flows.store import FileEntry, RunDirectory
 from tests.flows.conftest import Finished
+from tests.flows.kills import Moment, run_to_its_end, run_until, strike
 from tests.flows.small_run import (
     conduct_plainly,
     describe_run,
     read_settings,
     rows_of,
-    start_command,
     write_config,
 )
-from tests.flows.teacher import Teacher
+from tests.flows.teacher import LABELS, Teacher
 from trainers.metrics import read_metrics
 
 TRAIN = "dataset/train.parquet"
 CONCURRENCY = 4
 
 
-def run_until(config: Path, moment: Callable[[], bool]) -> int:
-    """Start the run, kill it at the moment, and return its exit code."""
-    process = start_command("run", str(config), "--no-prefect")
-    try:
-        while process.poll() is None and not moment():
-            time.sleep(0.002)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    return process.returncode
-
-
 def test_kills_in_the_middle_of_generation(finished: Finished, tmp_path: Path) -> None:
-    moments = (12, 35, 58, 81, 104, 127)
+    moments = (60, 120, *(len(LABELS) + n for n in (12, 35, 58, 81, 104, 127)))
     with Teacher(delay_s=0.02) as teacher:
         config = write_config(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
         exits = [
-            run_until(config, lambda m=moment: len(teacher.asked_since(0)) >= m)
+            run_until(config, lambda m=moment: len(teacher.asked_since(0)) >= m).code
             for moment in moments
         ]
         assert exits == [-signal.SIGKILL] * len(moments)
-        assert run_until(config, lambda: False) == 0
+        assert run_to_its_end(config).code == 0
 
     run = RunDirectory(tmp_path / "runs" / "small")
     assert hash_dataset(run.place(TRAIN)) == hash_dataset(finished.run.place(TRAIN))
@@ -61,6 +45,45 @@ def test_kills_in_the_middle_of_generation(finished: Finished, tmp_path: Path) -
     for name in ("quarantine", "rejected"):
         paths = [r.place(f"dataset/{name}.parquet") for r in (run, finished.run)]
         assert hash_dataset(paths[0]) == hash_dataset(paths[1])
+
+
+MAKING = (
+    Moment("file writes", 1),
+    Moment("journal writes", 1),
+    Moment("journal writes", 4),
+    Moment("file writes", 5),
+)
+"""The first manifest, the journal in the making, answers on their way into it, a stage's file."""
+
+
+def test_kills_at_the_very_moment_of_a_write(finished: Finished, tmp_path: Path) -> None:
+    with Teacher() as teacher:
+        config = write_config(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
+        run = RunDirectory(tmp_path / "runs" / "small")
+        hits = [strike(config, moment, run.root, teacher) for moment in MAKING]
+        assert [hit.ended.was_killed for hit in hits] == [True] * len(MAKING)
+        assert hits[0].committed == ""
+        assert run_to_its_end(config).code == 0
+
+    for name in ("train", "quarantine", "rejected"):
+        paths = [r.place(f"dataset/{name}.parquet") for r in (run, finished.run)]
+        assert hash_dataset(paths[0]) == hash_dataset(paths[1])
+    extra = len(teacher.asked_since(0)) - len(finished.requests)
+    assert 0 <= extra <= len(MAKING) * CONCURRENCY
+
+
+def test_kill_while_the_first_manifest_is_written(finished: Finished, tmp_path: Path) -> None:
+    """The folder holds nothing but what the killed process was writing; it is no stranger's."""
+    shutil.copy(finished.config.journal_place, tmp_path)
+    config = finished.config.model_copy(update={"runs_dir": str(tmp_path)})
+    config.root.mkdir()
+    (config.root / ".4711.manifest.json").write_text('{"version": 1, "na')
+
+    run, printed = conduct_plainly(config)
+
+    warning = "warning: removed a leftover of an interrupted run: .4711.manifest.json\n"
+    assert warning in printed
+    assert files_of(run) == files_of(finished.run)
 
 
 def files_of(run: RunDirectory) -> list[FileEntry]:
@@ -106,7 +129,7 @@ def test_crash_between_a_file_and_the_manifest(
 
 
 def test_kill_in_the_middle_of_training(trained: Finished, tmp_path: Path) -> None:
-    shutil.copy(trained.config.journal_path, tmp_path)
+    shutil.copy(trained.config.journal_place, tmp_path)
     settings = trained.settings | {"runs_dir": str(tmp_path)}
     file = write_config(tmp_path / "small.yaml", settings)
     root = tmp_path / "small"
@@ -114,7 +137,7 @@ def test_kill_in_the_middle_of_training(trained: Finished, tmp_path: Path) -> No
     def is_in_the_middle() -> bool:
         return any(len(read_metrics(f)) >= 13 for f in root.glob("training/*/metrics.jsonl"))
 
-    assert run_until(file, is_in_the_middle) == -signal.SIGKILL
+    assert run_until(file, is_in_the_middle).was_killed
     (metrics,) = root.glob("training/*/metrics.jsonl")
     assert 13 <= len(read_metrics(metrics)) < 40
     assert list(metrics.parent.glob("output/checkpoints/checkpoint-*/complete.json"))

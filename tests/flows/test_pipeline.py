@@ -18,8 +18,8 @@ from tests.flows.small_run import conduct_plainly, rows_of
 
 COLUMNS = [
     *("id", "prompt", "completion", "root_id", "parent_id", "prompt_id", "round", "operator"),
-    *("domain", "check", "verified_by", "confidence", "weight", "teacher", "author", "source"),
-    *("licence", "tools"),
+    *("domain", "check", "verified_by", "confidence", "weight", "student_pass_rate", "teacher"),
+    *("author", "source", "licence", "tools"),
 ]
 ARMS = {"accept", "quarantine", "reject"}
 
@@ -196,8 +196,8 @@ def test_finished_run_is_left_as_it_is(finished: Finished) -> None:
 def test_progress_is_told_stage_by_stage(finished: Finished) -> None:
     ends = [line.split(":")[0] for line in finished.printed.splitlines() if "\u202fs" in line]
     assert ends == [
-        *("seeds", "evolve-1", "evolve-2", "check", "answer-cheap", "answer-dear", "dedup"),
-        *("publish", "report"),
+        *("seeds", "calibrate", "evolve-1", "evolve-2", "check", "answer-cheap", "answer-dear"),
+        *("dedup", "publish", "report"),
     ]
     assert list(finished.run.manifest.seconds) == ends
 

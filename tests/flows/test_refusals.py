@@ -120,7 +120,7 @@ def test_changed_configuration_is_refused_with_what_changed(
         ({"b": {"c": [1, 2]}}, {"b": {"c": [1, 3]}}, ["b.c.1: 2 is now 3"]),
         ({"b": [1]}, {"b": [1, 2]}, ["b: [1] is now [1, 2]"]),
         ({"a": 1}, {"b": "x"}, ["a: 1 is now None", "b: None is now 'x'"]),
-        ({"name": "a", "runs_dir": "b"}, {"name": "c", "runs_dir": "d"}, []),
+        ({"name": "a", "runs_dir": "b"}, {"name": "c", "runs_dir": "d", "journal": "e"}, []),
         ({"s": [{"name": "a"}]}, {"s": [{"name": "b"}]}, ["s.0.name: 'a' is now 'b'"]),
     ],
     ids=["equal", "in a list", "longer list", "gone and new", "place of the run", "sampler's name"],
@@ -142,7 +142,8 @@ def test_settings_of_pace_and_place_are_no_change(finished: Finished) -> None:
         name: model.model_copy(update={"base_url": "http://127.0.0.1:1/v1", "concurrency": 9})
         for name, model in finished.config.models.items()
     }
-    moved = finished.config.model_copy(update={"models": models, "runs_dir": "x", "name": "y"})
+    places = {"runs_dir": "x", "name": "y", "journal": "postgresql://host/answers"}
+    moved = finished.config.model_copy(update={"models": models, **places})
     other = RunConfig.model_validate(finished.config.model_dump() | {"seed": 1})
 
     assert moved.digest == finished.config.digest != other.digest

@@ -79,7 +79,8 @@ def test_stricter_publishing_redoes_only_publishing(
     old, new = keys_of(finished.run), keys_of(run)
     assert {path for path in old if old[path] != new[path]} == {
         *(f"dataset/{name}.parquet" for name in ("train", "quarantine", "rejected")),
-        *("cycle-0001/verdicts-publish.parquet", "dataset/README.md", "flow.svg", "report.html"),
+        *("credit.json", "cycle-0001/verdicts-publish.parquet", "dataset/README.md", "flow.svg"),
+        "report.html",
         "config.yaml",
     }
     rows = rows_of(run.place(TRAIN))
@@ -136,8 +137,8 @@ def test_stages_that_are_no_more_leave_nothing_behind(
 
     assert requests == []
     stages = {entry.stage for entry in run.manifest.files.values()}
-    left = {"seeds", "evolve-1", "check", "answer-cheap", "dedup", "publish", "report"}
-    assert stages == left | {"config"}
+    left = {"seeds", "calibrate", "evolve-1", "check", "answer-cheap", "dedup", "publish"}
+    assert stages == left | {"report", "config"}
     on_disk = {f.relative_to(run.root).as_posix() for f in run.root.rglob("*") if f.is_file()}
     assert on_disk == {*run.manifest.files, "manifest.json", ".lock"}
     assert {row["teacher"] for row in rows_of(run.place(TRAIN))} == {"weak"}

@@ -167,7 +167,8 @@ def test_report_is_written_anew_and_needs_no_network(copied: RunConfig) -> None:
     text = page.read_text(encoding="utf-8")
     assert page == run.place("report.html")
     assert re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*|@import|url\((?!data:)""", text) == []
-    assert {"report.html", "flow.svg", "curves.svg", "dataset/README.md", "student/README.md"} == {
+    cards = {"dataset/README.md", "student/README.md"}
+    assert {"report.html", "flow.svg", "curves.svg", "credit.json", *cards} == {
         entry.path for entry in run.manifest.files.values() if entry.stage == "report"
     }
     assert run.place("curves.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from generators.clients import (
+    Client,
     Outcome,
     Request,
     Response,
@@ -31,7 +32,7 @@ def chat(text: str, seed: int = 1, **sampling: Any) -> Request:
     return Request(messages=(message,), sampling=Sampling(**sampling), seed=seed)
 
 
-def ask(client: OpenAICompatibleClient, *requests: Request) -> list[Outcome]:
+def ask(client: Client, *requests: Request) -> list[Outcome]:
     """Send all at once, past no journal."""
 
     async def run() -> list[Outcome]:

@@ -18,6 +18,7 @@ from generators.prompting import Form
 from generators.records import (
     Answer,
     Check,
+    ChoiceCheck,
     FunctionCall,
     JsonSchemaCheck,
     MathCheck,
@@ -84,6 +85,21 @@ def test_a_schema_is_asked_for_where_the_sampler_says_so(
     sampler = SAMPLER.model_copy(update={"structured": structured})
     asked = put_prompt(make_prompt(check), sampler, examples_in("chat"), 9)
     assert (asked.messages, asked.json_schema) == (TURNS, schema)
+
+
+@pytest.mark.parametrize(
+    ("structured", "guided", "choices"),
+    [(True, True, ("A", "B")), (True, False, ()), (False, True, ())],
+    ids=["structured", "not vLLM", "not structured"],
+)
+def test_choices_are_asked_for_where_sampler_and_model_allow(
+    structured: bool, guided: bool, choices: tuple[str, ...]
+) -> None:
+    sampler = SAMPLER.model_copy(update={"structured": structured})
+    check = ChoiceCheck(answer="B", options={"A": "blue", "B": "red"})
+    examples = group_examples(EXAMPLES, "chat", guided=guided)
+    asked = put_prompt(make_prompt(check), sampler, examples, 9)
+    assert (asked.messages, asked.choices) == (TURNS, choices)
 
 
 def test_a_chat_has_the_tasks_examples_as_earlier_turns() -> None:

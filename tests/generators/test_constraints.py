@@ -8,7 +8,7 @@ import pytest
 
 from filters.constraints import check_constraints
 from generators.constraint_conflicts import are_compatible
-from generators.constraint_forms import validate_constraint
+from generators.constraint_forms import demands_something, validate_constraint
 from generators.constraints import CATALOGUE, draw_constraints, state, without_statement
 from generators.errors import ConfigError
 
@@ -68,6 +68,9 @@ def draws(number: int, **options: Any) -> list[tuple[dict[str, Any], ...]]:
     return [draw_constraints(TASK, random.Random(seed), **options) for seed in range(number)]
 
 
+DEMANDING = {"id": "keywords:existence", "keywords": ["seeds"]}
+
+
 def test_every_catalogue_entry_has_an_answer_here() -> None:
     assert ANSWERS.keys() == CATALOGUE.keys()
     assert len(CATALOGUE) == 17
@@ -85,7 +88,8 @@ def test_a_catalogue_entry_tells_good_answers_from_bad_ones(id: str) -> None:
 
 @pytest.mark.parametrize("id", CATALOGUE)
 def test_a_catalogue_entry_is_drawn_valid_and_json_clean(id: str) -> None:
-    for (constraint,) in draws(20, ids=[id]):
+    existing = [] if id == "keywords:existence" else [DEMANDING]
+    for (constraint,) in draws(20, ids=[id], existing=existing):
         assert constraint["id"] == id
         assert constraint.keys() == {"id", *ANSWERS[id][0]}
         assert validate_constraint(constraint) is None
@@ -97,7 +101,9 @@ def test_two_thousand_draws_are_compatible() -> None:
     for drawn in draws(2000, count=3):
         ids = [c["id"] for c in drawn]
         seen.update(ids)
-        assert 1 <= len(ids) == len(set(ids)) <= 3
+        assert 1 <= len(ids) == len(set(ids)) <= 4
+        assert any(demands_something(c) for c in drawn)
+        assert len(ids) < 4 or not any(demands_something(c) for c in drawn[:3])
         assert not {"change_case:english_lowercase", "change_case:english_capital"} <= set(ids)
         assert "detectable_format:json_format" not in ids or set(ids) <= {
             "detectable_format:json_format",
@@ -123,6 +129,16 @@ def test_draws_go_on_from_what_a_task_carries() -> None:
         assert are_compatible([*existing, *drawn])
 
 
+@pytest.mark.parametrize(
+    "ids", [["punctuation:no_comma"], ["change_case:english_capital", "keywords:forbidden_words"]]
+)
+def test_what_only_forbids_is_not_drawn_alone(ids: list[str]) -> None:
+    assert draw_constraints(TASK, random.Random(0), ids=ids) == ()
+    drawn = draw_constraints(TASK, random.Random(0), ids=[*ids[:1], WORDS])
+    assert [c["id"] for c in drawn if not demands_something(c)] in ([], ids[:1])
+    assert [c["num_words"] for c in drawn if c["id"] == WORDS and demands_something(c)] != []
+
+
 def test_keywords_are_the_tasks_own_content_words() -> None:
     drawn = [c["keywords"] for (c,) in draws(100, ids=["keywords:existence"])]
     assert {word for words in drawn for word in words} == CONTENT_WORDS
@@ -135,7 +151,9 @@ def test_a_task_without_content_words_gets_no_keyword() -> None:
 def test_words_of_the_task_are_not_forbidden() -> None:
     task = "Say why the Great Wall is very, really, just amazing and important."
     for seed in range(50):
-        (drawn,) = draw_constraints(task, random.Random(seed), ids=["keywords:forbidden_words"])
+        (drawn,) = draw_constraints(
+            task, random.Random(seed), ids=["keywords:forbidden_words"], existing=[DEMANDING]
+        )
         assert set(drawn["forbidden_words"]) <= {"things", "nice"}
 
 

@@ -1,14 +1,13 @@
 import asyncio
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from generators.clients import Failure, Outcome, Response
+from generators.clients import Response
 from generators.errors import RunError
-from generators.journal import SqliteJournal
+from generators.journal_place import make_journal
 from generators.journal_tools import (
     Exported,
     Holding,
@@ -16,10 +15,10 @@ from generators.journal_tools import (
     Pruned,
     count_holdings,
     export_rows,
-    find_journal,
     prune_rows,
 )
 from generators.records import Usage
+from tests.generators.journals import FILTERED, alter, list_keys, store
 
 
 def respond(text: str) -> Response:
@@ -27,40 +26,23 @@ def respond(text: str) -> Response:
     return Response(text=text, finish_reason="stop", usage=usage)
 
 
-def record(path: Path, run: str, model: str, outcomes: dict[str, Outcome]) -> None:
-    with SqliteJournal(path, run=run) as journal:
-        asyncio.run(journal.record(outcomes, model=model))
-
-
-def list_keys(path: Path) -> list[str]:
-    connection = sqlite3.connect(path)
-    keys = [key for (key,) in connection.execute("SELECT key FROM outcomes ORDER BY key")]
-    connection.close()
-    return keys
-
-
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def filled(place: str) -> str:
     """Two runs, two models, a failure, and a damaged row, `d`."""
-    path = tmp_path / "runs" / "journal.sqlite"
-    filtered = Failure(reason="content_filter", message="no", permanent=True)
-    record(path, "one", "large", {"a": respond("é"), "b": filtered})
-    record(path, "two", "large", {"c": respond("3"), "d": respond("4")})
-    record(path, "two", "small", {"e": respond("5")})
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE outcomes SET outcome = '{\"kind' WHERE key = 'd'")
-    connection.commit()
-    connection.close()
-    return path
+    store(place, {"a": respond("é"), "b": FILTERED}, "large", run="one")
+    store(place, {"c": respond("3"), "d": respond("4")}, "large", run="two")
+    store(place, {"e": respond("5")}, "small", run="two")
+    alter(place, "UPDATE outcomes SET outcome = '{\"kind' WHERE key = 'd'")
+    return place
 
 
-def test_stats_tell_who_paid_for_what(path: Path) -> None:
-    with SqliteJournal(path) as journal:
+def test_stats_tell_who_paid_for_what(filled: str) -> None:
+    with make_journal(filled) as journal:
         found = count_holdings(journal)
 
     tokens = {"prompt_tokens": 5, "completion_tokens": 2}
     assert found == Holdings(
-        path=str(path),
+        path=filled,
         rows=5,
         damaged=1,
         holdings=(
@@ -71,9 +53,9 @@ def test_stats_tell_who_paid_for_what(path: Path) -> None:
     )
 
 
-def test_export_writes_every_sound_row(path: Path, tmp_path: Path) -> None:
+def test_export_writes_every_sound_row(filled: str, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    with SqliteJournal(path) as journal:
+    with make_journal(filled) as journal:
         assert export_rows(journal, out) == Exported(path=str(out), rows=4, damaged=1)
 
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
@@ -99,33 +81,37 @@ def test_export_writes_every_sound_row(path: Path, tmp_path: Path) -> None:
     ],
 )
 def test_prune_deletes_what_is_chosen_and_only_when_told(
-    path: Path, chosen: dict[str, Any], left: str
+    filled: str, chosen: dict[str, Any], left: str
 ) -> None:
-    with SqliteJournal(path) as journal:
+    with make_journal(filled) as journal:
         counted = prune_rows(journal, delete=False, **chosen)
         assert counted == Pruned(rows=5 - len(left), deleted=False)
-        assert list_keys(path) == list("abcde")
+        assert list_keys(filled) == list("abcde")
         assert prune_rows(journal, delete=True, **chosen) == Pruned(
             rows=5 - len(left), deleted=True
         )
-    assert list_keys(path) == list(left)
+    assert list_keys(filled) == list(left)
 
 
-def test_run_may_write_while_its_journal_is_pruned(path: Path) -> None:
-    with SqliteJournal(path, run="one") as writer, SqliteJournal(path) as pruner:
+def test_run_may_write_while_its_journal_is_pruned(filled: str) -> None:
+    with make_journal(filled, run="one") as writer, make_journal(filled) as pruner:
         prune_rows(pruner, run="one", delete=True)
         asyncio.run(writer.record({"a": respond("again")}, model="large"))
         assert asyncio.run(writer.find(["a", "b"])) == {"a": respond("again")}
 
 
-def test_journal_is_found_in_a_folder_of_runs(path: Path) -> None:
-    assert find_journal(path.parent) == find_journal(path) == path
+def test_journal_is_found_in_a_folder_of_runs(tmp_path: Path) -> None:
+    file = tmp_path / "journal.sqlite"
+    store(str(file), {"a": respond("1")})
+    for place in (tmp_path, file):
+        assert make_journal(str(place), must_exist=True).place == str(file)
 
 
 def test_missing_journal_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(RunError) as raised:
-        find_journal(tmp_path)
+        make_journal(str(tmp_path), must_exist=True)
     assert str(raised.value) == (
-        f"{tmp_path}/journal.sqlite: no such journal; name a folder of runs or a journal's file"
+        f"{tmp_path}/journal.sqlite: no such journal; name a folder of runs, a journal's file or "
+        "its URL"
     )
     assert list(tmp_path.iterdir()) == []

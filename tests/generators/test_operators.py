@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from generators.clients import Failure, Request, Response, Sampling
+from generators.consensus import ConsensusSettings
+from generators.constraint_forms import demands_something
 from generators.constraints import state
 from generators.operator_sets import GENERAL, OPERATOR_SETS, OPERATORS
 from generators.operators import (
@@ -24,6 +26,7 @@ from generators.operators import (
 from generators.prompting import TEMPLATES
 from generators.records import (
     Check,
+    ConsensusCheck,
     ConstraintCheck,
     JsonSchemaCheck,
     JudgeCheck,
@@ -35,7 +38,7 @@ from generators.records import (
 )
 
 CODE, MATHS = list(OPERATOR_SETS["code"]), list(OPERATOR_SETS["maths"])
-LLM_OPERATORS = [name for name, operator in OPERATORS.items() if operator.kind != "key"]
+LLM_OPERATORS = [n for n, operator in OPERATORS.items() if operator.kind not in ("key", "turn")]
 SETTINGS = EvolveSettings(model="m")
 DRAW = Draw(run_seed=7, cycle=1, round=1)
 NO_COMMA = {"id": "punctuation:no_comma"}
@@ -187,7 +190,7 @@ def test_general_tasks_keep_the_draws_they_had() -> None:
 
 def test_every_operator_of_a_model_is_in_one_set() -> None:
     kinds = Counter(operator.kind for operator in OPERATORS.values())
-    assert kinds == {"depth": 11, "breadth": 1, "downward": 1, "key": 2}
+    assert kinds == {"depth": 11, "breadth": 1, "downward": 1, "turn": 1, "key": 2}
     assert [*GENERAL, *CODE, *MATHS] == LLM_OPERATORS
     assert all(name == operator.name for name, operator in OPERATORS.items())
 
@@ -240,10 +243,57 @@ def test_a_rewritten_task_of_an_open_domain_gets_a_constraint_of_its_own(
     task = "Describe a kitchen garden in winter, and say why it rests."
     child = child_of(rewrite(make_prompt(check=check), f"{task}\n"))
     assert isinstance(child.check, ConstraintCheck)
-    assert len(child.check.constraints) == 1
+    assert 1 <= len(child.check.constraints) <= 2
+    assert any(map(demands_something, child.check.constraints))
     assert child.text == f"{task}\n\n{state(child.check.constraints)}"
     assert bare_text(child) == task
     assert child.check == child_of(rewrite(make_prompt(check=check), task)).check
+
+
+def test_a_follow_up_carries_the_conversation_on() -> None:
+    parent = make_prompt("What is 2 + 3?", MathCheck(answer="5"), domain="maths")
+    request = build_rewrite(parent, "follow_up", "chat", SETTINGS, DRAW, answer="It is 5.")
+    assert request.messages[0].content.endswith(
+        "Person: What is 2 + 3?\n\nAssistant: It is 5.\n-----"
+    )
+    said = Response(text=" And doubled? ", finish_reason="stop", usage=Usage())
+    vote = ConsensusSettings(domains=("maths",))
+    attempt = read_rewrite(
+        parent,
+        "follow_up",
+        said,
+        form="chat",
+        model="m@1",
+        settings=SETTINGS,
+        draw=DRAW,
+        consensus=vote,
+        answer="It is 5.",
+    )
+    child = child_of(attempt)
+    assert [(m.role, m.content) for m in child.messages] == [
+        ("user", "What is 2 + 3?"),
+        ("assistant", "It is 5."),
+        ("user", "And doubled?"),
+    ]
+    assert child.check == ConsensusCheck(votes={}, n=0, threshold=0.75)
+    later = child_of(rewrite(child, "And doubled twice?"))
+    assert later.messages == (*child.messages[:2], Message(role="user", content=later.text))
+
+
+@pytest.mark.parametrize(
+    ("check", "fits"),
+    [
+        (None, False),
+        (MathCheck(answer="5"), True),
+        (CONSTRAINED, True),
+        (ConsensusCheck(votes={}, n=0, threshold=0.75), False),
+    ],
+    ids=["unkeyed", "keyed", "constrained", "open vote"],
+)
+def test_only_what_can_be_verified_is_carried_on(check: Check | None, fits: bool) -> None:
+    settings = SETTINGS.model_copy(update={"operators": ("follow_up", "deepen")})
+    found = fitting_operators(make_prompt(check=check, domain="maths"), settings)
+    assert found == (["follow_up", "deepen"] if fits else ["deepen"])
 
 
 def test_a_rewritten_task_knows_where_it_comes_from() -> None:

@@ -15,7 +15,7 @@ from generators.seed_lines import Example
 
 SAMPLING = Sampling(temperature=0.5, max_tokens=7)
 TASK = 'Compare <b>"tea"</b> & {{ coffee }}\nin {% two %} lines.'
-LLM_OPERATORS = [name for name, operator in OPERATORS.items() if operator.kind != "key"]
+LLM_OPERATORS = [n for n, operator in OPERATORS.items() if operator.kind not in ("key", "turn")]
 EXAMPLES = [
     Example(task="t", prompt="3 + 8 =", completion=" 11"),
     Example(task="t", prompt="2 + 2 =", completion=" 4"),
@@ -73,6 +73,14 @@ def test_what_operators_in_depth_share_comes_first() -> None:
     assert len(set(texts)) == len(depth) == 11
 
 
+def test_a_conversation_goes_on_behind_its_last_answer() -> None:
+    slots = {"task": "Name a tree.", "answer": "The\noak."}
+    text = read_text(render_request("complete", "follow_up", SAMPLING, 0, **slots))
+    assert text.endswith("\n\nTask: Name a tree.\nAnswer: The oak.\nNext:")
+    text = read_text(render_request("chat", "follow_up", SAMPLING, 0, **slots))
+    assert text.endswith("\n-----\nPerson: Name a tree.\n\nAssistant: The\noak.\n-----")
+
+
 @pytest.mark.parametrize("form", ["chat", "complete"])
 def test_the_judge_sees_both_tasks_in_their_order(form: Form) -> None:
     text = read_text(render_request(form, "equality", SAMPLING, 0, first="One?", second="Two?"))
@@ -105,9 +113,10 @@ def test_a_template_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         render_request("chat", "widen", SAMPLING, 0, task="Sing.")
     assert str(caught.value) == (
-        "templates/chat/widen.jinja: no such template (there are: add_constraints, breadth, "
+        "templates/chat/widen.jinja: no such template (there are: add_constraints, annotate, "
+        "breadth, "
         "code_add_constraints, code_complexity, code_erroneous_code, code_more_steps, "
-        "code_rare_requirement, complicate_input, concretise, deepen, equality, "
+        "code_rare_requirement, complicate_input, concretise, deepen, equality, follow_up, "
         "increase_reasoning, maths_easier, maths_harder)"
     )
 
@@ -123,10 +132,11 @@ def test_each_template_has_the_hash_of_its_file_and_its_frame() -> None:
         expected = hashlib.sha256(whole).hexdigest()[:16]
         assert hash_template(form, file.stem) == expected
         hashes.add(expected)
-    assert len(hashes) == len(files) == 29
+    assert len(hashes) == len(files) == 33
 
 
 def test_every_operator_of_a_model_has_both_forms() -> None:
     for form in ("chat", "complete"):
         names = {file.stem for file in (TEMPLATES / form).glob("*.jinja")}
-        assert names - {"equality", "answer"} == set(LLM_OPERATORS)
+        others = {"equality", "answer", "annotate", "follow_up"}
+        assert names - others == set(LLM_OPERATORS)

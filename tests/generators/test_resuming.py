@@ -9,7 +9,7 @@ from generators.clients import (
     Failure,
     request_key,
 )
-from generators.journal import SqliteJournal
+from generators.journal_place import make_journal
 from tests.generators.asking import ask_journalled, chat, error_body, expect, make_client
 from tests.generators.loopback import Call, Fault, LoopbackServer, expected_text
 
@@ -75,7 +75,7 @@ def test_damaged_row_is_asked_again(tmp_path: Path) -> None:
 PROGRAM = """
 import asyncio, sys
 from generators.clients import Request, Sampling, answer_requests
-from generators.journal import SqliteJournal
+from generators.journal_place import make_journal
 from generators.endpoint_settings import EndpointSettings
 from generators.openai_compatible import OpenAICompatibleClient
 
@@ -89,18 +89,15 @@ async def run(journal):
     await client.close()
     print("\\n".join(outcome.text for outcome in outcomes))
 
-with SqliteJournal(path) as journal:
+with make_journal(path) as journal:
     asyncio.run(run(journal))
 """
 
 
-def test_three_kills_lose_nothing_double_nothing_and_cost_what_was_in_flight(
-    tmp_path: Path,
-) -> None:
+def test_three_kills_lose_nothing_double_nothing_and_cost_what_was_in_flight(place: str) -> None:
     kills, count, concurrency = 3, 200, 8
-    path = tmp_path / "j.sqlite"
     with LoopbackServer(delay_s=0.02) as server:
-        command = [sys.executable, "-c", PROGRAM, server.url, str(path), str(count)]
+        command = [sys.executable, "-c", PROGRAM, server.url, place, str(count)]
         for kill in range(1, kills + 1):
             run = subprocess.Popen(command)
             server.wait_for_calls(kill * 45)
@@ -111,5 +108,5 @@ def test_three_kills_lose_nothing_double_nothing_and_cost_what_was_in_flight(
     assert done.stdout.splitlines() == [expected_text(f"q{i}", i) for i in range(count)]
     assert {call.asked for call in server.calls} == {f"q{i}" for i in range(count)}
     assert count <= len(server.calls) <= count + kills * concurrency
-    with SqliteJournal(path) as journal:
+    with make_journal(place) as journal:
         assert journal.stats().rows == count

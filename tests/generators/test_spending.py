@@ -7,6 +7,7 @@ import pytest
 from generators.clients import Failure, Outcome, Request, Response, Sampling, answer_requests
 from generators.errors import BudgetReached, TutelageError
 from generators.journal import SqliteJournal
+from generators.journal_place import make_journal
 from generators.records import Message, Usage
 from generators.spending import (
     FREE,
@@ -18,6 +19,7 @@ from generators.spending import (
     read_spending,
 )
 from tests.generators.asking import chat, make_client
+from tests.generators.journals import alter, store
 from tests.generators.loopback import Call, LoopbackServer
 
 PRICE = Price(input_usd_per_million=1, output_usd_per_million=10)
@@ -71,22 +73,25 @@ def test_request_with_a_schema_may_be_sent_twice() -> None:
     assert twice.prompt_tokens > 2 * once.prompt_tokens + 50
 
 
-def test_spending_is_the_usage_of_the_runs_own_outcomes(tmp_path: Path) -> None:
+def test_spending_is_the_usage_of_the_runs_own_outcomes(place: str) -> None:
+    text = '\0 {"usage":{"completion_tokens":70,"prompt_tokens":70}}'
+
     def respond(prompt: int, completion: int) -> Response:
         usage = Usage(prompt_tokens=prompt, completion_tokens=completion)
-        return Response(text="x", finish_reason="stop", usage=usage)
+        return Response(text=text, finish_reason="stop", usage=usage)
 
     def record(run: str, model: str, outcomes: dict[str, Outcome]) -> None:
-        with SqliteJournal(tmp_path / "j.sqlite", run=run) as journal:
-            asyncio.run(journal.record(outcomes, model=model))
+        store(place, outcomes, model, run)
 
     failure = Failure(reason="content_filter", message="no", permanent=True)
     record("other", "a", {"1": respond(100, 100)})
     record("mine", "a", {"1": respond(50, 50), "2": respond(1, 2), "3": respond(3, 4)})
     record("mine", "b", {"4": respond(5, 6)})
     record("mine", "c", {"5": failure})
+    record("mine", "b", {"6": respond(7, 8)})
+    alter(place, "UPDATE outcomes SET outcome = ? WHERE key = '6'", '{"usage":{')
 
-    with SqliteJournal(tmp_path / "j.sqlite") as journal:
+    with make_journal(place) as journal:
         assert read_spending(journal, "mine") == {
             "a": Usage(prompt_tokens=4, completion_tokens=6),
             "b": Usage(prompt_tokens=5, completion_tokens=6),

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from generators.embedded import load_model
-from generators.errors import ConfigError
+from generators.errors import ConfigError, RunError
 from trainers.settings import Student
-from trainers.students import keep_layers, load_student
+from trainers.students import keep_layers, load_student, save_cut
 
 IDS_BT = torch.tensor([[504, 3575, 282, 4649, 314]])
 
@@ -53,3 +53,24 @@ def load_model_without_tokenizer(folder: Path) -> tuple[Any, None]:
 def test_layers_that_cannot_be_kept_are_refused(tiny_model: Any, layers: list[int]) -> None:
     with pytest.raises(ConfigError, match="ascending numbers from 0 to 1"):
         keep_layers(tiny_model, layers)
+
+
+def test_a_cut_is_saved_as_a_model_that_loads(small_model_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cuts" / "three"
+    student = Student(model=str(small_model_dir), layers=(0, 10, 29))
+    parameters = save_cut(student, folder)
+    model, tokenizer = load_model(str(folder), "float32")
+    assert parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert len(model.model.layers) == 3
+    whole = load_student(student)
+    assert torch.equal(read(model), read(whole.model))
+    assert tokenizer("Sow early.")["input_ids"] == whole.tokenizer("Sow early.")["input_ids"]
+    assert [place.name for place in folder.parent.iterdir()] == ["three"]
+
+
+def test_a_cut_never_replaces_anything(tiny_model_dir: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        save_cut(Student(model=str(tiny_model_dir), layers=(0,)), tiny_model_dir)
+    assert str(caught.value) == (
+        f"{tiny_model_dir}: there is something already; give the name of a new folder"
+    )

@@ -8,7 +8,6 @@ import pytest
 
 from flows.stages.answer import find_answered, judge_failure, judge_outcomes, open_prompts
 from flows.stages.check import judge_check
-from flows.stages.family import read_family
 from flows.stages.publish import measure_confidence
 from flows.store import Cycle, Manifest, create_run
 from flows.work import Context, Job, open_context
@@ -71,11 +70,10 @@ def commit_three_prompts(context: Context) -> None:
 
 def test_answered_is_what_has_an_accepted_answer(context: Context) -> None:
     commit_three_prompts(context)
-    family = read_family(context)
     one, two, _ = PROMPTS
-    assert find_answered(context, family, []) == set()
-    assert find_answered(context, family, ["answer-cheap"]) == {one.id}
-    assert find_answered(context, family, ["answer-cheap", "answer-dear"]) == {one.id, two.id}
+    assert find_answered(context, []) == set()
+    assert find_answered(context, ["answer-cheap"]) == {one.id}
+    assert find_answered(context, ["answer-cheap", "answer-dear"]) == {one.id, two.id}
 
 
 def test_sampler_is_asked_for_what_is_still_open(context: Context) -> None:

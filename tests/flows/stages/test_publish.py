@@ -54,7 +54,7 @@ def test_kind_of_verification_must_be_let_in() -> None:
 def test_row_tells_where_it_comes_from() -> None:
     parent = seed("Count.", domain="maths")
     prompt = child_of(parent, "Count to three.", sum_of(1, 2).check)
-    row = make_row(answer(prompt, "3", id="a"), prompt, {"a": 2 / 3}, "cc0-1.0")
+    row = make_row(answer(prompt, "3", id="a"), prompt, 2 / 3, 0.25, "cc0-1.0")
     assert list(row) == ROW_SCHEMA.names
     assert row == {
         "id": "a",
@@ -70,6 +70,7 @@ def test_row_tells_where_it_comes_from() -> None:
         "verified_by": "reference",
         "confidence": 0.6667,
         "weight": 1.0,
+        "student_pass_rate": 0.25,
         "teacher": "strong",
         "author": "strong",
         "source": "seeds.jsonl:1",
@@ -82,8 +83,7 @@ def test_row_tells_where_it_comes_from() -> None:
 def rows() -> list[dict[str, Any]]:
     prompts = [sum_of(n, 1) for n in range(5)]
     answers = [answer(p, str(n + 1), id=f"id{n}") for n, p in enumerate(prompts)]
-    confidence = {a.id: 1.0 for a in answers}
-    return [make_row(a, p, confidence, "cc0") for a, p in zip(answers, prompts, strict=True)]
+    return [make_row(a, p, 1.0, None, "cc0") for a, p in zip(answers, prompts, strict=True)]
 
 
 def test_hash_is_of_the_rows_and_of_nothing_else(

@@ -1,0 +1,90 @@
+"""A check is tried before it judges: a right answer must pass it, nothing and gibberish must not.
+
+A check that refuses its own reference would reject every right answer; one that passes an empty
+answer, or the letters of the reference in another order, would let anything through. Either is
+quarantined with its prompt before a model is asked.
+"""
+
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from filters.constraint_witness import write_witness
+from filters.constraints import validate_constraint
+from filters.plain_numbers import parse_number
+from filters.verify import verify
+from generators.errors import InputError
+from generators.records import Check, ChoiceCheck, ConstraintCheck
+
+VERSION = "1"
+
+
+class Objection(NamedTuple):
+    """Why a check is not fit to judge."""
+
+    reason: str
+    """`no_reference`, `reference_fails`, `empty_passes`, `shuffled_passes` or `bad_check`."""
+    evidence: str
+
+
+def try_check(check: Check) -> Objection | None:
+    """Try a check on its reference answer, on an empty answer and on a shuffled one.
+
+    Kinds that have no reference of their own (a JSON Schema, an open vote) are tried on the empty
+    answer alone.
+    """
+    find = _REFERENCES.get(check.kind)
+    if find is not None:
+        try:
+            reference = find(check)
+        except (InputError, KeyError, TypeError) as error:
+            return Objection("bad_check", str(error))
+        if reference is None:
+            return Objection("no_reference", "no answer was found that passes the check")
+        verdict = verify(check, reference)
+        if verdict.decision != "accept":
+            return Objection("reference_fails", f"{reference[:120]!r}: {verdict.reason}")
+        shuffled = shuffle_reference(check, reference)
+        if verify(check, shuffled).decision == "accept":
+            return Objection("shuffled_passes", shuffled[:120])
+    if verify(check, "").decision == "accept":
+        return Objection("empty_passes", "an empty answer is accepted")
+    return None
+
+
+def shuffle_reference(check: Check, reference: str) -> str:
+    """A wrong answer made of the reference: another option, or its letters and digits run together
+    in another order, with a 7 behind them where no order makes another answer."""
+    if isinstance(check, ChoiceCheck):
+        return next((label for label in check.options if label != check.answer), "")
+    signs = re.findall(r"\w", reference)
+    for seed in range(8):
+        mixed = "".join(random.Random(seed).sample(signs, len(signs)))
+        if not _say_the_same(mixed, reference):
+            return mixed
+    return "".join(signs) + "7"
+
+
+def _say_the_same(one: str, other: str) -> bool:
+    numbers = [parse_number(text) for text in (one, other)]
+    if numbers[0] is not None and numbers[1] is not None:
+        return numbers[0].value == numbers[1].value
+    return one.casefold() == "".join(re.findall(r"\w", other)).casefold()
+
+
+def _find_witness(check: ConstraintCheck) -> str | None:
+    for constraint in check.constraints:
+        if error := validate_constraint(constraint):
+            raise InputError(f"constraint {error}")
+    return write_witness(check.constraints)
+
+
+_REFERENCES: Mapping[str, Callable[[Any], str | None]] = {
+    "math": lambda check: check.answer,
+    "exact": lambda check: check.answer,
+    "choice": lambda check: check.answer,
+    "procedural": lambda check: str(check.entry["answer"]),
+    "constraint": _find_witness,
+}
+"""A right answer by the kind of check."""

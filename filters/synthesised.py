@@ -1,0 +1,177 @@
+"""Judge prompts that a model wrote itself by what their text shows: is this one user's request?
+
+Magpie (Xu et al. 2024, arXiv:2406.08464, section 2) filters what comes back, for a model that is
+left to itself also answers, goes on for both sides of the conversation, or loses itself. Each rule
+is a function that returns the span it objects to, or None; `judge_turn` applies them in order and
+reports the first objection.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from filters.eliminate import MAX_CHARACTERS
+from filters.judgement import shorten
+from filters.structure import MARKUP
+from generators.records import Verdict
+from generators.wording import normalise
+
+VERSION = "1"
+MIN_WORDS = 3
+MIN_TEXT = 0.5
+"""The least share of letters and digits among what is not white space."""
+MAX_UNBROKEN = 60
+"""No word has so many letters; a string that has was not written in any language."""
+NGRAM, MIN_NGRAMS, MAX_REPEATED = 3, 8, 0.3
+"""From so many n-grams on, at most this share may be repetitions of earlier ones."""
+
+
+class Turn(NamedTuple):
+    """What a model wrote where a user's turn begins."""
+
+    text: str
+    ended: bool
+    """Whether the model ended it itself."""
+    known: Mapping[str, str]
+    """The prompts there are already: their normalised texts, and what they are called."""
+
+
+def judge_turn(turn: Turn, *, subject_id: str) -> Verdict:
+    """Accept a turn as a prompt, or reject it for the first rule it breaks."""
+    for reason, find in RULES.items():
+        evidence = find(turn)
+        if evidence is not None:
+            return _decide(subject_id, reason, evidence)
+    return _decide(subject_id, None, None)
+
+
+def _decide(subject_id: str, reason: str | None, evidence: str | None) -> Verdict:
+    return Verdict(
+        subject_id=subject_id,
+        stage="synthesise",
+        detector="self_synthesis_rules",
+        version=VERSION,
+        decision="accept" if reason is None else "reject",
+        reason=reason or "request",
+        evidence=shorten(evidence),
+    )
+
+
+def find_emptiness(turn: Turn) -> str | None:
+    """There is no letter and no digit."""
+    return None if re.search(r"[^\W_]", turn.text) else turn.text
+
+
+def find_cut(turn: Turn) -> str | None:
+    """The model was cut at its token limit; its last words are the evidence."""
+    return None if turn.ended else turn.text[-80:]
+
+
+def find_markup(turn: Turn) -> str | None:
+    """Markup of a chat format stands in the text."""
+    match = MARKUP.search(turn.text)
+    return match[0] if match else None
+
+
+_SPEAKERS = r"(?:user|human|assistant|system|chatbot|bot|ai|chatgpt|smollm)"
+_SPEAKER = re.compile(
+    rf"^[ \t>*_]*{_SPEAKERS}[ \t*_]*:|^(?:user|assistant|system)[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def find_speaker(turn: Turn) -> str | None:
+    """A line begins with the name of one who speaks: the model wrote more than one turn, or wrote
+    its stage directions along."""
+    match = _SPEAKER.search(turn.text)
+    return match[0].strip() if match else None
+
+
+def find_noise(turn: Turn) -> str | None:
+    """Signs outweigh letters and digits, or a character or a word is none that people write.
+
+    The joiners of emoji and of some scripts are as people write them.
+    """
+    for char in turn.text:
+        unwritten = unicodedata.category(char) in {"Cc", "Cn", "Co", "Cs"} and char not in "\n\r\t"
+        if unwritten or char == "\ufffd":
+            return f"U+{ord(char):04X}"
+    match = re.search(rf"[^\W\d_]{{{MAX_UNBROKEN},}}", turn.text)
+    if match and not _UNSPACED.search(match[0]):
+        return match[0]
+    shown = [char for char in turn.text if not char.isspace()]
+    written = sum(char.isalnum() or unicodedata.category(char)[0] == "M" for char in shown)
+    return turn.text if written < MIN_TEXT * len(shown) else None
+
+
+_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
+"""Scripts that set no space between words: Thai, kana, Chinese characters."""
+
+
+def find_shortness(turn: Turn) -> str | None:
+    """There are too few words; a character of an unspaced script counts as one."""
+    words = re.findall(rf"{_UNSPACED.pattern}|[^\W_]+(?:['’.,-][^\W_]+)*", turn.text)  # noqa: RUF001
+    return turn.text if len(words) < MIN_WORDS else None
+
+
+def find_excess(turn: Turn) -> str | None:
+    """The text is longer than a prompt may be."""
+    length = len(turn.text)
+    return f"{length} characters, at most {MAX_CHARACTERS}" if length > MAX_CHARACTERS else None
+
+
+_REPLY = re.compile(
+    r"\W*(?:"
+    r"(?:sure|certainly|absolutely|of course)(?: thing)?[,.!:]"
+    r"|as an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b"
+    r"|i(?:'m| am) (?:an? (?:ai|artificial intelligence|(?:large )?language model)\b|sorry\b)"
+    r"|(?:sorry\b|i apologi[sz]e\b)"
+    r"|i (?:cannot|can't|am unable to|won't) (?:help|assist|provide|fulfil|answer)"
+    r"|i(?:'d| would) be (?:happy|glad) to (?:help|assist)\b"
+    r"|(?:how|what) (?:can|may) i (?:help|assist|do for) you\b"
+    r"|(?:hello|hi)\b[^?\n]{0,40}\bhow (?:can|may) i (?:help|assist) you\b"
+    r"|(?:that's|what) a great (?:question|idea)\b"
+    r"|here(?:'s| is| are) (?:a|an|some) [^\n]{0,80}:\n"
+    r")",
+    re.IGNORECASE,
+)
+
+
+def find_reply(turn: Turn) -> str | None:
+    """The text begins as an assistant answers, not as a user asks."""
+    match = _REPLY.match(turn.text.replace("’", "'"))  # noqa: RUF001
+    return match[0].strip() if match else None
+
+
+def find_loop(turn: Turn) -> str | None:
+    """Too many of the n-grams repeat earlier ones; the most frequent is the evidence."""
+    words = normalise(turn.text).split()
+    grams = Counter(zip(*(words[i:] for i in range(NGRAM)), strict=False))
+    total = grams.total()
+    if total < MIN_NGRAMS or total - len(grams) <= MAX_REPEATED * total:
+        return None
+    (gram, count), *_ = grams.most_common(1)
+    return f"{' '.join(gram)} ({count} times)"
+
+
+def find_repeat(turn: Turn) -> str | None:
+    """An earlier prompt says the same in the same words."""
+    earlier = turn.known.get(normalise(turn.text))
+    return None if earlier is None else f"repeats {earlier}"
+
+
+RULES: Mapping[str, Callable[[Turn], str | None]] = {
+    "empty_prompt": find_emptiness,
+    "unfinished": find_cut,
+    "role_marker": find_markup,
+    "several_turns": find_speaker,
+    "not_text": find_noise,
+    "too_short": find_shortness,
+    "too_long": find_excess,
+    "assistant_speaks": find_reply,
+    "loops": find_loop,
+    "repeated_prompt": find_repeat,
+}
+"""Each rule by the reason it gives, in the order of application."""

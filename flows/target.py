@@ -1,0 +1,102 @@
+"""So many rows and no more: a run with `publish.target_rows` asks for answers in waves.
+
+After each wave the rows that the answers so far would publish are counted, and the yield forecasts
+how many more prompts the next wave needs. What a wave holds follows from the committed shards
+before it and from nothing else, so a run that was killed and resumed asks for the same.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from flows.config import RunConfig
+from flows.stages.answer import AnswerStage, earlier_stages, is_verified
+from flows.stages.dedup import judge_duplicates
+from flows.stages.family import read_family, read_files, read_stage
+from flows.stages.publish import choose_rows
+from flows.work import Context, Job, JobContext, Stage
+from generators.records import Answer, Verdict
+
+
+class Wave(NamedTuple):
+    """How far a stage is to go for now, and what has come of it."""
+
+    jobs: list[Job]
+    rows: int
+    """That the committed answers would publish."""
+    target: int
+    total: int
+    """All jobs that the stage could do."""
+    forecast: int
+    """About so many prompts are still to be asked; 0 where the target is reached."""
+
+    @property
+    def told(self) -> str:
+        asked = f"{self.rows:,} of {self.target:,} rows"
+        return f"{asked}; about {self.forecast:,} more prompts needed" if self.forecast else asked
+
+
+def plan_wave(stage: Stage, context: JobContext[Any], jobs: list[Job]) -> Wave | None:
+    """The part of an answer stage's jobs that the target asks for by now; None without a target."""
+    if not isinstance(stage, AnswerStage) or not context.config.publish.target_rows:
+        return None
+    target, rows_a_job = context.config.publish.target_rows, context.config.shard_rows
+    before = earlier_stages(context, stage.sampler)
+    start = rows = count_rows(context, before, [])
+    done, size, needed = 0, 1, rows_a_job
+    while done < len(jobs) and rows < target:
+        wave = jobs[: done + size]
+        if not all(context.run.has(job.outputs, job.key) for job in wave):
+            return Wave(wave, rows, target, len(jobs), needed)
+        done = len(wave)
+        rows = count_rows(context, before, wave)
+        needed = forecast(rows - start, done * rows_a_job, target - rows)
+        size = max(1, math.ceil(needed / rows_a_job))
+    return Wave(jobs[:done], rows, target, len(jobs), 0)
+
+
+def forecast(gained: int, asked: int, missing: int) -> int:
+    """How many prompts bring the missing rows at the yield so far; as many again as were asked
+    where nothing has come yet."""
+    if missing <= 0:
+        return 0
+    return math.ceil(missing * asked / gained) if gained > 0 else asked
+
+
+def find_shortage(context: JobContext[Any]) -> Iterator[str]:
+    """What to say if a finished run has fewer rows than were wanted."""
+    config = context.config
+    target = config.publish.target_rows if isinstance(config, RunConfig) else None
+    if target is None:
+        return
+    verdicts = read_stage(context, "publish", "verdicts-", Verdict)
+    rows = sum(verdict.decision == "accept" for verdict in verdicts)
+    if rows < target:
+        yield (
+            f"publish.target_rows: {rows:,} of {target:,} rows came, and no prompt is left to ask: "
+            "add seeds, rounds of evolution or samples, or lower it; then run with --update"
+        )
+
+
+def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> int:
+    """The rows that the answers of whole stages and of these jobs would publish.
+
+    Votes that are not held yet, and difficulty that is not measured yet, count for nothing.
+    """
+    paths = [path for job in jobs for path in job.outputs]
+    answers = read_files(context, [p for p in paths if "/answers-" in p], Answer)
+    verdicts = read_files(context, [p for p in paths if "/verdicts-" in p], Verdict)
+    for name in stages:
+        answers += read_stage(context, name, "answers-", Answer)
+        verdicts += read_stage(context, name, "verdicts-", Verdict)
+    verified = {verdict.subject_id for verdict in verdicts if is_verified(verdict)}
+    accepted = sorted(
+        (answer for answer in answers if answer.id in verified),
+        key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id),
+    )
+    prompts = read_family(context).prompts
+    kept = judge_duplicates(accepted, prompts, context.config.dedup.threshold)
+    unique = {verdict.subject_id for verdict in kept if verdict.decision == "accept"}
+    settings = context.config.publish.model_copy(update={"target_rows": None})
+    chosen = choose_rows([a for a in accepted if a.id in unique], prompts, settings)
+    return sum(verdict.decision == "accept" for verdict in chosen)

@@ -1,0 +1,200 @@
+"""Every outcome ever paid for, in a database that all runs share: what each database does alike.
+
+A row is durable before `record` returns, and many rows share one flush to the disk: what arrives
+while a transaction is being committed goes into the next one. So do look-ups share a query. The
+database is used in one thread of the journal's own, from any event loop and any thread. Several
+processes may share it; of two outcomes under one key the first one stays. A row that does not match
+its checksum is dropped and counts as not there.
+
+`generators.journal` keeps the rows in a SQLite file, `generators.journal_postgres` in PostgreSQL;
+`generators.journal_place` chooses.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, compress
+from threading import Lock
+from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
+
+from generators.clients import Outcome
+from generators.journal_rows import NewRow, Read, StoredRow, decode, make_row, read_outcomes
+
+Aim = Literal["read", "scan", "add", "change"]
+"""What a piece of work is about: `read` asks one thing, `scan` goes through the rows as they stood
+at one moment, `add` brings rows beside what other processes bring, `change` keeps other writers
+out meanwhile."""
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+W = TypeVar("W")
+
+
+class Table(Protocol):
+    """The rows, as one database keeps them."""
+
+    def add(self, rows: Sequence[NewRow]) -> None:
+        """Write rows; where a key is there already, its row stays."""
+        ...
+
+    def find(self, keys: Sequence[str]) -> Iterator[StoredRow]:
+        """The rows of some keys."""
+        ...
+
+    def scan(self) -> Iterator[StoredRow]:
+        """All rows, the oldest first, and never all in memory; for a `scan` or a `change`."""
+        ...
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Take rows away."""
+        ...
+
+    def count(self) -> Iterator[tuple[bytes, int]]:
+        """How many rows each model has, by its name."""
+        ...
+
+    def sum_usage(self, run: str) -> Iterator[tuple[bytes, int | None, int | None]]:
+        """Prompt and completion tokens by model, of a run's rows."""
+        ...
+
+
+class JournalStats(NamedTuple):
+    """How much a journal holds."""
+
+    rows: int
+    per_model: dict[str, int]
+    damaged: int
+    """Rows dropped since this journal was opened, because their checksum did not match."""
+
+
+class _Call(NamedTuple, Generic[W, T]):
+    """What one caller wants of the database, and where it waits to be told."""
+
+    wanted: W
+    done: Future[T]
+
+
+class DatabaseJournal(ABC):
+    """A journal in some database. Use it as a context manager.
+
+    What is recorded is put down to `run`; what is found may come from any. Every method raises
+    RunError, with the journal's place and a remedy, when the database cannot be used.
+    """
+
+    def __init__(self, place: str, run: str) -> None:
+        self.place = place
+        self.run = run
+        self._damaged = 0
+        self._writes: list[_Call[list[NewRow], None]] = []
+        self._finds: list[_Call[Sequence[str], dict[str, Outcome]]] = []
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self) -> Self:
+        """Connect; an empty place is made a journal."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        try:
+            self._thread.submit(self._connect).result()
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Write what is still waiting and disconnect."""
+        self._thread.submit(self._disconnect).result()
+        self._thread.shutdown()
+
+    async def find(self, keys: Sequence[str]) -> dict[str, Outcome]:
+        """Return the outcomes that are stored, by key; damaged ones are dropped and left out."""
+        if not keys:
+            return {}
+        return await self._call(self._finds, keys, self._find)
+
+    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> None:
+        """Store outcomes; they are durable when this returns, and even if it is cancelled they
+        are written. Keys that are stored already keep what they have."""
+        if not outcomes:
+            return
+        rows = [make_row(key, o, model=model, run=self.run) for key, o in outcomes.items()]
+        await self._call(self._writes, rows, self._write)
+
+    def stats(self) -> JournalStats:
+        """Count what the journal holds."""
+        counted = self.use(lambda table: list(table.count()))
+        counts = {decode(model): rows for model, rows in counted}
+        return JournalStats(sum(counts.values()), counts, self._damaged)
+
+    def use(self, work: Callable[[Table], T], aim: Aim = "read") -> T:
+        """Have `work` do something with the rows, in the journal's own thread. It may be done
+        again, from its beginning, where a connection was lost."""
+        return self._thread.submit(self._transact, work, aim).result()
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Connect, and make or check the journal. Raises RunError."""
+
+    @abstractmethod
+    def _disconnect(self) -> None:
+        """Give back the connection."""
+
+    @abstractmethod
+    def _transact(self, work: Callable[[Table], T], aim: Aim) -> T:
+        """Do work whole or not at all, durably; raises what goes wrong as RunError."""
+
+    async def _call(
+        self, calls: list[_Call[W, T]], wanted: W, work: Callable[[list[W]], list[T]]
+    ) -> T:
+        """Have work done in the journal's thread, for all calls at once that come till then."""
+        call: _Call[W, T] = _Call(wanted, Future())
+        with self._lock:
+            if not calls:
+                # Raises when the journal is closed, before anybody could wait for nothing.
+                self._thread.submit(self._serve, calls, work)
+            calls.append(call)
+        return await asyncio.wrap_future(call.done)
+
+    def _serve(self, calls: list[_Call[W, T]], work: Callable[[list[W]], list[T]]) -> None:
+        """Do what all calls want, and tell those who still wait for it."""
+        with self._lock:
+            served = calls[:]
+            calls.clear()
+        waiting = [call.done.set_running_or_notify_cancel() for call in served]
+        try:
+            results = work([call.wanted for call in served])
+        except Exception as error:
+            for call in compress(served, waiting):
+                call.done.set_exception(error)
+        else:
+            for call, result in compress(zip(served, results, strict=True), waiting):
+                call.done.set_result(result)
+
+    def _write(self, wanted: list[list[NewRow]]) -> list[None]:
+        self._transact(lambda table: table.add([*chain(*wanted)]), "add")
+        return [None] * len(wanted)
+
+    def _find(self, wanted: list[Sequence[str]]) -> list[dict[str, Outcome]]:
+        keys = [*dict.fromkeys(chain(*wanted))]
+        read = self._transact(lambda table: read_outcomes(table.find(keys)), "read")
+        if read.damaged:
+            # Read again with other writers kept out: one of them may have mended the rows.
+            read = self._transact(lambda table: _read_and_drop(table, keys), "change")
+            for row in read.damaged:
+                told = "%s: row %s is damaged; dropped, it will be asked again"
+                log.warning(told, self.place, decode(row.key))
+            self._damaged += len(read.damaged)
+        sound = read.sound
+        return [{key: sound[key] for key in own if key in sound} for own in wanted]
+
+
+def _read_and_drop(table: Table, keys: Sequence[str]) -> Read:
+    read = read_outcomes(table.find(keys))
+    table.delete([row.id for row in read.damaged])
+    return read

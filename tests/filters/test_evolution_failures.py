@@ -1,0 +1,142 @@
+"""Each rule by what it must find and by what looks alike and must be let through."""
+
+import pytest
+
+from filters.evolution_failures import Objection, find_failure
+
+PARENT = "Describe a harbour."
+CHILD = "Describe a harbour on a foggy morning in May."
+LONG = " ".join(["A boat lay at the quay."] * 14)
+
+
+def judge(answer: str | None) -> Objection | None:
+    return find_failure(PARENT, CHILD, answer)
+
+
+@pytest.mark.parametrize(
+    ("child", "reason", "evidence"),
+    [
+        pytest.param("", "empty_prompt", "", id="empty"),
+        pytest.param("…", "empty_prompt", "…", id="punctuation"),
+        pytest.param("x " * 4001, "too_long", "8002 characters, at most 8000", id="endless"),
+        pytest.param("New task: Describe a lake.", "template_leak", "New task:", id="leak"),
+        pytest.param("describe a harbour", "unchanged", "describe a harbour", id="unchanged"),
+        pytest.param("Describe.", "no_gain", "Describe.", id="shortened"),
+    ],
+)
+def test_text_that_failed_needs_no_answer(child: str, reason: str, evidence: str) -> None:
+    assert find_failure(PARENT, child, None) == Objection(reason, evidence)
+    assert find_failure(PARENT, child, "A quay, gulls, and a bell.") == (reason, evidence)
+
+
+def test_text_that_asks_for_more_does_not_fail() -> None:
+    assert judge(None) is None
+    assert judge("Fog lies on the water; somewhere a bell rings.") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "evidence"),
+    [
+        ("Understood.", "Understood."),
+        ("Understood! Let me know how I can help.", "Understood! Let me know how I can help."),
+        ("Thank you for sharing this task.", "Thank you for sharing this task."),
+        ("Sure, I understand the requirements. What would you like me to do next?",) * 2,
+        ("Okay, noted, I\u2019ll keep this in mind.", "Okay, noted, I'll keep this in mind."),
+        ("Great! I'm ready to help. How can I assist you today?",) * 2,
+        ("This is a nice scene. There is no question here.", "There is no question here."),
+        ("You haven't asked a question yet.",) * 2,
+        ("No specific task was given.",) * 2,
+    ],
+    ids=range(9),
+)
+def test_answer_that_only_acknowledges_is_stagnation(answer: str, evidence: str) -> None:
+    assert judge(answer) == Objection("stagnant", evidence)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Sure, here is the scene: fog, gulls, and a bell.",
+        "Thank you, said the ferryman, and cast off into the fog.",
+        "Understood as a place of work, a harbour in fog is slow.",
+        "Yes.",
+        "I see the masts.",
+        "I will remember the fog.",
+        "There is no question that fog slows ships.",
+        "You did not give her the lamp.",
+        "How can I help but love this quiet hour?",
+        "Is there a task more lonely than keeping the light?",
+        "There was no wind. A question hung in the fog.",
+        f"Thank you. {LONG}",
+        f"You did not ask for it, but here it is. {LONG}",
+    ],
+    ids=range(13),
+)
+def test_answer_that_does_something_is_no_stagnation(answer: str) -> None:
+    assert judge(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "evidence"),
+    [
+        ("Please provide the text that I should edit.",) * 2,
+        ("Certainly! Could you please share the table?", "Could you please share the table?"),
+        ("Could you clarify which harbour you mean?",) * 2,
+        ("I need more details about the harbour to describe it.",) * 2,
+        ("I\u2019d need to see the code first.", "I'd need to see the code first."),
+        ("Without the data of May I cannot say.",) * 2,
+        ("I'm sorry, please paste the passage here.",) * 2,
+    ],
+    ids=range(7),
+)
+def test_answer_that_asks_for_what_is_missing(answer: str, evidence: str) -> None:
+    assert judge(answer) == Objection("asks_for_input", evidence)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Dear Mr Lund,\nplease provide the list of moorings by Friday.\nYours, Ada",
+        "A sign says: please provide your own rope.",
+        "The keeper can share the details with nobody.",
+        "Ships need more room than numbers tell.",
+        f"Please provide the text of it. {LONG}",
+    ],
+    ids=["letter", "another thing", "story", "no plea", "long"],
+)
+def test_answer_that_mentions_it_asks_for_nothing(answer: str) -> None:
+    assert judge(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "evidence"),
+    [
+        ("I cannot assist with that request.", "I cannot assist with that request"),
+        ("Unfortunately, I can\u2019t create it.", "Unfortunately, I can't create it"),
+        ("I'm unable to write it.", "I'm unable to write it"),
+        ("As an AI language model, I have no eyes.", "As an AI language model, I have no eyes"),
+        ("Sorry, not today.", "Sorry, not today."),
+    ],
+    ids=["declines", "regrets", "unable", "what it is", "apology"],
+)
+def test_answer_that_declines_is_a_refusal(answer: str, evidence: str) -> None:
+    assert judge(answer) == Objection("refusal", evidence)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I cannot help but smile at the fog.",
+        "I can't see the quay for the fog.",
+        "The pilot said: I cannot assist with that.",
+        f"I cannot write about May alone. {LONG}",
+    ],
+    ids=["smile", "sees nothing", "said by another", "long"],
+)
+def test_answer_that_goes_on_is_no_refusal(answer: str) -> None:
+    assert judge(answer) is None
+
+
+@pytest.mark.parametrize("answer", ["", "...", "It is what it is."], ids=["empty", "dots", "words"])
+def test_answer_without_content_is_empty(answer: str) -> None:
+    assert judge(answer) == Objection("empty_answer", answer)

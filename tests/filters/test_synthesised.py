@@ -1,0 +1,139 @@
+"""Each rule on what models write in a user's place: what falls, and why, and what stays."""
+
+import pytest
+
+from filters.eliminate import MAX_CHARACTERS
+from filters.synthesised import RULES, Turn, judge_turn
+
+KNOWN = {"what is the capital of peru": "seed-1"}
+LOOP = "tell me more about the weather and tell me more about the weather and tell me more"
+
+
+def judge(text: str, *, ended: bool = True) -> tuple[str, str, str | None]:
+    verdict = judge_turn(Turn(text, ended, KNOWN), subject_id="one")
+    assert (verdict.subject_id, verdict.stage) == ("one", "synthesise")
+    return verdict.decision, verdict.reason, verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "evidence"),
+    [
+        pytest.param("", "empty_prompt", "", id="nothing"),
+        pytest.param("?! …", "empty_prompt", "?! …", id="only signs"),
+        pytest.param(
+            "Plan a trip.<|im_end|>\n<|im_start|>assistant\nFine.",
+            "role_marker",
+            "<|im_end|>",
+            id="markup of a template",
+        ),
+        pytest.param("[INST] Plan a trip to Peru.", "role_marker", "[INST]", id="Mistral's markup"),
+        pytest.param(
+            "What is a fjord?\nAssistant: A long inlet.",
+            "several_turns",
+            "Assistant:",
+            id="both sides of the talk",
+        ),
+        pytest.param(
+            "Plan a trip to Peru.\nassistant\nFine.", "several_turns", "assistant", id="bare role"
+        ),
+        pytest.param("User: Plan a trip.", "several_turns", "User:", id="stage directions"),
+        pytest.param("**User:** Plan a trip.", "several_turns", "**User:", id="in bold type"),
+        pytest.param(
+            "+-----+ | == | +-----+ a b c", "not_text", "+-----+ | == | +-----+ a b c", id="signs"
+        ),
+        pytest.param("Plan a \ufffd trip now.", "not_text", "U+FFFD", id="lost character"),
+        pytest.param("Plan a \x07 trip now.", "not_text", "U+0007", id="control character"),
+        pytest.param(f"Plan {'SADA' * 15} now.", "not_text", "SADA" * 15, id="endless word"),
+        pytest.param("Hello there!", "too_short", "Hello there!", id="two words"),
+        pytest.param("你好", "too_short", "你好", id="two characters"),
+        pytest.param(
+            "word " * (MAX_CHARACTERS // 5) + "end",
+            "too_long",
+            f"{MAX_CHARACTERS + 3} characters, at most {MAX_CHARACTERS}",
+            id="one over",
+        ),
+        pytest.param("Sure, I can do that for you.", "assistant_speaks", "Sure,", id="sure"),
+        pytest.param("Of course! Here it is.", "assistant_speaks", "Of course!", id="of course"),
+        pytest.param(
+            "As an AI language model I have no taste.",
+            "assistant_speaks",
+            "As an AI",
+            id="as an AI",
+        ),
+        pytest.param(
+            "I’m sorry, but I can’t do that.",  # noqa: RUF001
+            "assistant_speaks",
+            "I'm sorry",
+            id="sorry, typographically",
+        ),
+        pytest.param(
+            "I cannot provide medical advice here.",
+            "assistant_speaks",
+            "I cannot provide",
+            id="refusal",
+        ),
+        pytest.param(
+            "Hello! How can I help you today?",
+            "assistant_speaks",
+            "Hello! How can I help you",
+            id="greeting",
+        ),
+        pytest.param(
+            "Here is a poem about rain:\nIt rains.",
+            "assistant_speaks",
+            "Here is a poem about rain:",
+            id="the thing itself",
+        ),
+        pytest.param(LOOP, "loops", "tell me more (3 times)", id="loop"),
+        pytest.param(
+            "What is the  capital of Peru?", "repeated_prompt", "repeats seed-1", id="repeat"
+        ),
+    ],
+)
+def test_falls(text: str, reason: str, evidence: str) -> None:
+    assert judge(text) == ("reject", reason, evidence)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("What is a fjord?", id="a question"),
+        pytest.param("What is 17 + 25 * 3?", id="arithmetic"),
+        pytest.param("12 + 7 - 3 = ?", id="arithmetic alone"),
+        pytest.param("I'm looking for a gift. Can you help?", id="a user speaks of himself"),
+        pytest.param("I can't sleep. What should I try?", id="a user cannot"),
+        pytest.param("Sure-fire ways to cook rice, please.", id="sure within a word"),
+        pytest.param("Of course dogs bark. Why do they howl?", id="of course, a user's"),
+        pytest.param("Here is a text: It rains.\nSummarise it.", id="material to work on"),
+        pytest.param("Explain how a user logs in: which steps?", id="a user within a line"),
+        pytest.param("Why do people say 'As an AI' so often?", id="a quotation"),
+        pytest.param("Fix this:\n```\nfor i in x:\n    print(i)\n```", id="code"),
+        pytest.param("Plan my week 👩‍🍳🎉 with recipes.", id="joined emoji"),
+        pytest.param("秘鲁的首都是哪里？", id="an unspaced script"),  # noqa: RUF001
+        pytest.param("हिन्दी में एक कविता लिखो", id="combining marks"),
+        pytest.param("What is the capital of Chile?", id="nearly an earlier one"),
+    ],
+)
+def test_stays(text: str) -> None:
+    assert judge(text) == ("accept", "request", None)
+
+
+def test_cut_turn_falls_with_its_last_words() -> None:
+    text = "Write a story about " + "a very long road " * 9
+    assert judge(text, ended=False) == ("reject", "unfinished", text[-80:])
+    assert judge("What is a fjord?", ended=False)[1] == "unfinished"
+
+
+def test_longest_prompt_is_not_too_long() -> None:
+    assert judge("word " * (MAX_CHARACTERS // 5))[1] == "loops"
+
+
+def test_few_repeated_words_are_no_loop() -> None:
+    assert judge("Is it a cat or is it a dog or is it a bird?")[1] == "request"
+
+
+def test_reasons_come_in_this_order() -> None:
+    assert list(RULES) == [
+        *("empty_prompt", "unfinished", "role_marker", "several_turns", "not_text"),
+        *("too_short", "too_long", "assistant_speaks", "loops", "repeated_prompt"),
+    ]

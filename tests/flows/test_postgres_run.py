@@ -1,0 +1,48 @@
+"""A run whose journal is on PostgreSQL: the same dataset, through a kill of each side."""
+
+from pathlib import Path
+
+from flows.stages.publish import hash_dataset
+from flows.store import RunDirectory
+from flows.work import attach_context
+from generators.journal_place import make_journal
+from tests.flows.conftest import Finished
+from tests.flows.kills import run_until
+from tests.flows.small_run import describe_run, write_config
+from tests.flows.teacher import Teacher
+from tests.flows.test_kill import CONCURRENCY, TRAIN
+from tests.postgres_server import PASSWORD, PostgresServer
+
+
+def test_run_and_server_are_killed_and_the_dataset_is_the_same(
+    finished: Finished, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url, outages, whole = postgres.make_database(), [], len(finished.requests)
+    with Teacher(delay_s=0.02) as teacher:
+
+        def strike_the_server() -> bool:
+            if len(teacher.asked_since(0)) >= whole * 2 // 3 and not outages:
+                postgres.kill()
+                postgres.start()
+                outages.append(len(teacher.asked_since(0)))
+            return False
+
+        settings = describe_run(tmp_path, teacher.url) | {"journal": url}
+        config = write_config(tmp_path / "small.yaml", settings)
+        assert run_until(config, lambda: len(teacher.asked_since(0)) >= whole // 3).code == -9
+        assert run_until(config, strike_the_server).code == 0
+
+    asked = len(teacher.asked_since(0))
+    assert outages[0] < whole <= asked <= whole + CONCURRENCY
+    run = RunDirectory(tmp_path / "runs" / "small")
+    assert hash_dataset(run.place(TRAIN)) == hash_dataset(finished.run.place(TRAIN))
+    assert run.manifest.config["journal"] == url
+    assert not (tmp_path / "runs" / "journal.sqlite").exists()
+    kept = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert [path for path in kept if PASSWORD.encode() in path.read_bytes()] == []
+
+    # A worker in another process opens the same journal, from what the manifest says.
+    context, _ = attach_context(str(run.root))
+    with make_journal(finished.config.journal_place) as journal:
+        assert context.resources.journal.stats() == journal.stats()
+    context.resources.close()

