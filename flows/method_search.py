@@ -15,6 +15,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,13 +121,14 @@ class Search:
         self.idle = 0
 
     def run(self, console: Console) -> None:
-        """Take steps until they are used up, or bring nothing better twice in a row."""
+        """Take steps until they are used up, bring nothing better twice in a row, or nothing fails
+        any more."""
         shutil.rmtree(self._folder, ignore_errors=True)
         with console.stage("initial method", self.settings.dev) as progress:
             text = load_method(INITIAL)
             self._add(self._try(0, 0, text, None, progress.advance), chosen=True)
         for step in range(1, self.settings.steps + 1):
-            if self.idle < IDLE_STEPS:
+            if self.idle < IDLE_STEPS and self.in_force.failed:
                 with console.stage(f"step {step}") as progress:
                     self._take(step, progress.advance)
 
@@ -145,10 +147,11 @@ class Search:
             self._try(step, c.candidate, c.method, c.feedback, tick) if c.method is not None else c
             for c in written
         ]
-        best = choose_best([self.in_force, *tried])
+        current = self.in_force
+        best = choose_best([current, *tried])
         for candidate in tried:
             self._add(candidate, chosen=candidate is best)
-        self.idle = 0 if best in tried else self.idle + 1
+        self.idle = self.idle + 1 if best is current else 0
 
     def _add(self, candidate: Candidate, *, chosen: bool) -> None:
         self.candidates.append(candidate.model_copy(update={"chosen": chosen}))
@@ -184,34 +187,35 @@ class Search:
     ) -> list[Candidate]:
         """Have the method diagnosed and rewritten, as often as candidates are wanted. What cannot
         be read is a candidate that has lost, and says why."""
-        numbers = range(1, self.settings.candidates + 1)
-        sampling = self.settings.sampling
+        numbers, sampling = range(1, self.settings.candidates + 1), self.settings.sampling
+        diagnose, improve = (partial(self._seed, step, what) for what in ("diagnose", "improve"))
         diagnoses = self._ask_optimiser(
-            [
-                draft_feedback(method, trajectories, sampling, self._seed(step, n, "feedback"))
-                for n in numbers
-            ],
-            tick,
+            [draft_feedback(method, trajectories, sampling, diagnose(n)) for n in numbers], tick
         )
-        read = [n for n, diagnosis in zip(numbers, diagnoses, strict=True) if diagnosis.text]
-        drafts = [
-            draft_method(method, str(diagnoses[n - 1].text), sampling, self._seed(step, n, METHOD))
-            for n in read
-        ]
-        replies = dict(zip(read, self._ask_optimiser(drafts, tick), strict=True))
+        usable = {n: d.text for n, d in zip(numbers, diagnoses, strict=True) if d.text is not None}
+        replies = self._ask_optimiser(
+            [draft_method(method, text, sampling, improve(n)) for n, text in usable.items()], tick
+        )
+        written = dict(zip(usable, replies, strict=True))
         candidates = []
         for n, diagnosis in zip(numbers, diagnoses, strict=True):
-            reply = replies.get(n, diagnosis)
-            method = reply.text if n in replies else None
-            given = {"method": method, "feedback": diagnosis.text, "reason": reply.reason}
-            candidates.append(Candidate(step=step, candidate=n, **given))
+            reply = written.get(n, Reply(None, diagnosis.reason))
+            candidates.append(
+                Candidate(
+                    step=step,
+                    candidate=n,
+                    method=reply.text,
+                    feedback=diagnosis.text,
+                    reason=reply.reason,
+                )
+            )
         return candidates
 
     def _ask_optimiser(self, requests: Sequence[Request], tick: Tick) -> list[Reply]:
         outcomes = self.context.resources.ask(self.optimiser, requests, tick) if requests else []
         return [read_reply(outcome) for outcome in outcomes]
 
-    def _seed(self, step: int, candidate: int, what: str) -> int:
+    def _seed(self, step: int, what: str, candidate: int) -> int:
         return draw_seed(self.context.config.seed, "auto_evol", what, step, candidate)
 
     def _try(

@@ -124,7 +124,8 @@ def load_method(file: Path) -> str:
     """The text in a file that `dump_method` made; raises InputError for any other."""
     source = file.read_text(encoding="utf-8")
     if not (source.startswith(_HEAD) and source.endswith(_TAIL)):
-        raise InputError(f"{file}: not a method file that tutelage wrote; find one with: optimise")
+        remedy = "find one with: tutelage optimise CONFIG"
+        raise InputError(f"{file}: not a method file that tutelage wrote; {remedy}")
     return source[len(_HEAD) : -len(_TAIL)]
 
 

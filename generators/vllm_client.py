@@ -1,6 +1,6 @@
 """The client for vLLM: what it offers beyond other OpenAI-compatible servers, and a server of ours.
 
-Beyond the others: answers held to one of several texts (`structured_outputs`, vLLM 0.12 or newer)
+Beyond the others: answers held to one of several texts (`structured_outputs`, as vLLM 0.32 has it)
 and log-probabilities of a given text's tokens (`prompt_logprobs`). With `serve` the server is
 started by us when it is first asked. When it dies, what was under way is asked again of its next
 life, and nobody above sees more than a pause.

@@ -27,6 +27,7 @@ ARGUMENTS = {
     "report": "RUN",
     "verify": "FILE",
     "estimate": "CONFIG",
+    "optimise": "CONFIG",
 }
 VERBS = list(ARGUMENTS)
 HEAVY = [

@@ -10,7 +10,7 @@ from generators.clients import Failure, Request, Response, Sampling
 from generators.consensus import ConsensusSettings
 from generators.constraint_forms import demands_something
 from generators.constraints import state
-from generators.operator_sets import GENERAL, OPERATOR_SETS, OPERATORS
+from generators.operator_sets import GENERAL, METHOD, OPERATOR_SETS, OPERATORS
 from generators.operators import (
     Attempt,
     Draw,
@@ -38,7 +38,11 @@ from generators.records import (
 )
 
 CODE, MATHS = list(OPERATOR_SETS["code"]), list(OPERATOR_SETS["maths"])
-LLM_OPERATORS = [n for n, operator in OPERATORS.items() if operator.kind not in ("key", "turn")]
+LLM_OPERATORS = [
+    name
+    for name, operator in OPERATORS.items()
+    if operator.kind not in ("key", "turn") and name != METHOD
+]
 SETTINGS = EvolveSettings(model="m")
 DRAW = Draw(run_seed=7, cycle=1, round=1)
 NO_COMMA = {"id": "punctuation:no_comma"}
@@ -190,7 +194,7 @@ def test_general_tasks_keep_the_draws_they_had() -> None:
 
 def test_every_operator_of_a_model_is_in_one_set() -> None:
     kinds = Counter(operator.kind for operator in OPERATORS.values())
-    assert kinds == {"depth": 11, "breadth": 1, "downward": 1, "turn": 1, "key": 2}
+    assert kinds == {"depth": 12, "breadth": 1, "downward": 1, "turn": 1, "key": 2}
     assert [*GENERAL, *CODE, *MATHS] == LLM_OPERATORS
     assert all(name == operator.name for name, operator in OPERATORS.items())
 

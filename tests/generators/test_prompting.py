@@ -8,14 +8,16 @@ import pytest
 
 from generators.clients import Request, Sampling
 from generators.errors import ConfigError
-from generators.operator_sets import OPERATORS
+from generators.operator_sets import METHOD, OPERATORS
 from generators.prompting import TEMPLATES, Form, hash_template, render_request
 from generators.records import Message
 from generators.seed_lines import Example
 
 SAMPLING = Sampling(temperature=0.5, max_tokens=7)
 TASK = 'Compare <b>"tea"</b> & {{ coffee }}\nin {% two %} lines.'
-LLM_OPERATORS = [n for n, operator in OPERATORS.items() if operator.kind not in ("key", "turn")]
+NAMED = {name: operator for name, operator in OPERATORS.items() if name != METHOD}
+"""Those whose template is one of ours."""
+LLM_OPERATORS = [n for n, operator in NAMED.items() if operator.kind not in ("key", "turn")]
 EXAMPLES = [
     Example(task="t", prompt="3 + 8 =", completion=" 11"),
     Example(task="t", prompt="2 + 2 =", completion=" 4"),
@@ -66,7 +68,7 @@ def test_a_chat_sets_the_task_between_rules(name: str) -> None:
 
 def test_what_operators_in_depth_share_comes_first() -> None:
     """So that a server's prefix cache reads it once."""
-    depth = [name for name, operator in OPERATORS.items() if operator.kind == "depth"]
+    depth = [name for name, operator in NAMED.items() if operator.kind == "depth"]
     texts = [read_text(render_request("chat", name, SAMPLING, 0, task=TASK)) for name in depth]
     heads = {tuple(text.split("\n")[:3]) for text in texts}
     assert len(heads) == 1
@@ -117,7 +119,8 @@ def test_a_template_that_is_not_there_is_named() -> None:
         "breadth, "
         "code_add_constraints, code_complexity, code_erroneous_code, code_more_steps, "
         "code_rare_requirement, complicate_input, concretise, deepen, equality, follow_up, "
-        "increase_reasoning, maths_easier, maths_harder)"
+        "increase_reasoning, maths_easier, maths_harder, method_feedback, method_initial, "
+        "method_rewrite)"
     )
 
 
@@ -132,11 +135,12 @@ def test_each_template_has_the_hash_of_its_file_and_its_frame() -> None:
         expected = hashlib.sha256(whole).hexdigest()[:16]
         assert hash_template(form, file.stem) == expected
         hashes.add(expected)
-    assert len(hashes) == len(files) == 33
+    assert len(hashes) == len(files) == 36
 
 
 def test_every_operator_of_a_model_has_both_forms() -> None:
     for form in ("chat", "complete"):
         names = {file.stem for file in (TEMPLATES / form).glob("*.jinja")}
         others = {"equality", "answer", "annotate", "follow_up"}
+        others |= {"method_initial", "method_feedback", "method_rewrite"}
         assert names - others == set(LLM_OPERATORS)
