@@ -200,7 +200,6 @@ def test_an_unknown_task_is_a_bad_check() -> None:
     "check",
     [
         {"kind": "code", "entry_point": "f", "cases": [{"args": [], "expected": 1}]},
-        {"kind": "consensus", "votes": {"4": 3}, "n": 4, "threshold": 0.5},
         {"kind": "judge", "rubric": "be kind"},
     ],
     ids=lambda check: check["kind"],
