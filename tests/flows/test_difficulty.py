@@ -144,7 +144,7 @@ def test_the_next_run_chooses_by_the_credit_of_this_one(banded: Measured, tmp_pa
     operators = {}
     with Teacher() as teacher:
         for choice in ("uniform", "thompson"):
-            settings = describe_run(tmp_path, teacher.url) | {"name": choice}
+            settings: dict[str, Any] = describe_run(tmp_path, teacher.url) | {"name": choice}
             credit = str(file) if choice == "thompson" else None
             settings["evolve"].update(rounds=1, choice=choice, credit=credit)
             run, _ = conduct_plainly(read_settings(tmp_path / f"{choice}.yaml", settings))
