@@ -200,7 +200,7 @@ def main() -> None:
         sys.exit(1)
     shutil.rmtree(folder)
     if arguments.kills >= FULL:
-        write_result("chaos_generation", lines)
+        write_result("chaos-generation", lines)
     else:
         print("\n".join(lines))
 
