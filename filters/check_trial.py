@@ -8,11 +8,12 @@ quarantined with its prompt before a model is asked.
 import random
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from filters.constraint_witness import write_witness
 from filters.constraints import validate_constraint
 from filters.plain_numbers import parse_number
+from filters.rules import Objection
 from filters.verify import verify
 from generators.errors import InputError
 from generators.records import Check, ChoiceCheck, ConstraintCheck
@@ -20,19 +21,12 @@ from generators.records import Check, ChoiceCheck, ConstraintCheck
 VERSION = "1"
 
 
-class Objection(NamedTuple):
-    """Why a check is not fit to judge."""
-
-    reason: str
-    """`no_reference`, `reference_fails`, `empty_passes`, `shuffled_passes` or `bad_check`."""
-    evidence: str
-
-
 def try_check(check: Check) -> Objection | None:
     """Try a check on its reference answer, on an empty answer and on a shuffled one.
 
-    Kinds that have no reference of their own (a JSON Schema, an open vote) are tried on the empty
-    answer alone.
+    It is objected to as `bad_check`, `no_reference`, `reference_fails`, `shuffled_passes` or
+    `empty_passes`. Kinds that have no reference of their own (a JSON Schema, an open vote) are
+    tried on the empty answer alone.
     """
     find = _REFERENCES.get(check.kind)
     if find is not None:

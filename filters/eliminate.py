@@ -9,9 +9,9 @@ text before any model is asked.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from filters.rules import Objection, Rules, find_objection
 from generators.records import Prompt, Verdict
 from generators.wording import STOP_WORDS, normalise, split_words
 
@@ -41,22 +41,18 @@ def eliminate(
 ) -> Verdict:
     """Accept an evolved prompt's text, or reject it for the first rule it breaks."""
     evolved = Evolved(parent.text, child, answer, equal)
-    for reason, find in RULES.items():
-        evidence = find(evolved)
-        if evidence is not None:
-            return _decide(subject_id, reason, evidence)
-    return _decide(subject_id, None, None)
+    return _decide(subject_id, find_objection(RULES, evolved))
 
 
-def _decide(subject_id: str, reason: str | None, evidence: str | None) -> Verdict:
+def _decide(subject_id: str, objection: Objection | None) -> Verdict:
     return Verdict(
         subject_id=subject_id,
         stage="eliminate",
         detector="evol_instruct_rules",
         version="1",
-        decision="accept" if reason is None else "reject",
-        reason=reason or "survived",
-        evidence=evidence,
+        decision="accept" if objection is None else "reject",
+        reason="survived" if objection is None else objection.reason,
+        evidence=None if objection is None else objection.evidence,
     )
 
 
@@ -139,7 +135,7 @@ def find_empty_answer(evolved: Evolved) -> str | None:
     return evolved.answer if not has_symbol and STOP_WORDS.issuperset(words) else None
 
 
-RULES: Mapping[str, Callable[[Evolved], str | None]] = {
+RULES: Rules = {
     "empty_prompt": find_empty_prompt,
     "too_long": find_excess,
     "template_leak": find_template_leak,

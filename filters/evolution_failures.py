@@ -8,8 +8,6 @@ long one has done something.
 """
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 from filters.eliminate import (
     RULES,
@@ -18,27 +16,16 @@ from filters.eliminate import (
     find_empty_answer,
     find_refusal,
 )
+from filters.rules import Objection, find_objection
 from generators.wording import normalise
 
 STAGNANT, ASKS, REFUSES = "stagnant", "asks_for_input", "refusal"
 
 
-class Objection(NamedTuple):
-    """The rule that an evolved task breaks, and the span that shows it."""
-
-    reason: str
-    evidence: str
-
-
 def find_failure(parent: str, child: str, answer: str | None) -> Objection | None:
     """The first rule that an evolved task breaks; None where it does not fail. Without an answer
     only its text is judged."""
-    evolved = Evolved(parent, child, answer, None)
-    for reason, find in (*_TEXT_RULES, *_ANSWER_RULES):
-        evidence = find(evolved)
-        if evidence is not None:
-            return Objection(reason, evidence)
-    return None
+    return find_objection(_TEXT_RULES | _ANSWER_RULES, Evolved(parent, child, answer, None))
 
 
 _THANKS = r"(?:thanks|thank you)(?: (?:so|very) much)?(?: for [^:]+)?"
@@ -149,15 +136,12 @@ def _sentence(answer: str, match: re.Match[str]) -> str:
     return (answer[start : match.end()] + (rest[0] if rest else "")).strip()
 
 
-Rule = Callable[[Evolved], str | None]
-_TEXT_RULES: tuple[tuple[str, Rule], ...] = tuple(
-    (reason, find)
-    for reason, find in RULES.items()
-    if find not in (find_refusal, find_empty_answer)
-)
-_ANSWER_RULES: tuple[tuple[str, Rule], ...] = (
-    ("empty_answer", find_empty_answer),
-    (ASKS, find_plea),
-    (STAGNANT, find_stagnation),
-    (REFUSES, find_decline),
-)
+_TEXT_RULES = {
+    reason: find for reason, find in RULES.items() if find not in (find_refusal, find_empty_answer)
+}
+_ANSWER_RULES = {
+    "empty_answer": find_empty_answer,
+    ASKS: find_plea,
+    STAGNANT: find_stagnation,
+    REFUSES: find_decline,
+}

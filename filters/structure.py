@@ -1,8 +1,8 @@
 """Quarantine answers whose form is broken, before anyone reads what they say."""
 
 import re
-from collections.abc import Callable, Mapping
 
+from filters.rules import Objection, Rules, find_objection
 from generators.records import Answer, Prompt, Verdict
 
 MARKUP = re.compile(
@@ -15,22 +15,18 @@ MARKUP = re.compile(
 
 def judge_structure(answer: Answer, prompt: Prompt) -> Verdict:
     """Accept an answer's form, or quarantine it for the first thing wrong with it."""
-    for reason, find in _RULES.items():
-        evidence = find(answer, prompt)
-        if evidence is not None:
-            return _decide(answer, reason, evidence)
-    return _decide(answer, None, None)
+    return _decide(answer, find_objection(_RULES, answer, prompt))
 
 
-def _decide(answer: Answer, reason: str | None, evidence: str | None) -> Verdict:
+def _decide(answer: Answer, objection: Objection | None) -> Verdict:
     return Verdict(
         subject_id=answer.id,
         stage="structure",
         detector="answer_form",
         version="1",
-        decision="accept" if reason is None else "quarantine",
-        reason=reason or "well_formed",
-        evidence=evidence,
+        decision="accept" if objection is None else "quarantine",
+        reason="well_formed" if objection is None else objection.reason,
+        evidence=None if objection is None else objection.evidence,
     )
 
 
@@ -55,7 +51,7 @@ def _find_special_token(answer: Answer, prompt: Prompt) -> str | None:
     return next((m[0] for m in MARKUP.finditer(answer.completion) if m[0] not in asked), None)
 
 
-_RULES: Mapping[str, Callable[[Answer, Prompt], str | None]] = {
+_RULES: Rules = {
     "truncated": _find_truncation,
     "empty": _find_emptiness,
     "undeclared_tool_call": _find_undeclared_tool,

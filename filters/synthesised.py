@@ -9,11 +9,12 @@ reports the first objection.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from filters.eliminate import MAX_CHARACTERS
 from filters.judgement import shorten
+from filters.rules import Objection, Rules, find_objection
 from filters.structure import MARKUP
 from generators.records import Verdict
 from generators.wording import normalise
@@ -40,22 +41,18 @@ class Turn(NamedTuple):
 
 def judge_turn(turn: Turn, *, subject_id: str) -> Verdict:
     """Accept a turn as a prompt, or reject it for the first rule it breaks."""
-    for reason, find in RULES.items():
-        evidence = find(turn)
-        if evidence is not None:
-            return _decide(subject_id, reason, evidence)
-    return _decide(subject_id, None, None)
+    return _decide(subject_id, find_objection(RULES, turn))
 
 
-def _decide(subject_id: str, reason: str | None, evidence: str | None) -> Verdict:
+def _decide(subject_id: str, objection: Objection | None) -> Verdict:
     return Verdict(
         subject_id=subject_id,
         stage="synthesise",
         detector="self_synthesis_rules",
         version=VERSION,
-        decision="accept" if reason is None else "reject",
-        reason=reason or "request",
-        evidence=shorten(evidence),
+        decision="accept" if objection is None else "reject",
+        reason="request" if objection is None else objection.reason,
+        evidence=None if objection is None else shorten(objection.evidence),
     )
 
 
@@ -162,7 +159,7 @@ def find_repeat(turn: Turn) -> str | None:
     return None if earlier is None else f"repeats {earlier}"
 
 
-RULES: Mapping[str, Callable[[Turn], str | None]] = {
+RULES: Rules = {
     "empty_prompt": find_emptiness,
     "unfinished": find_cut,
     "role_marker": find_markup,

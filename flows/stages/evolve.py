@@ -142,6 +142,8 @@ class EvolveStage:
     def _answer_parents(self, context: Context, parents: Sequence[Prompt]) -> dict[str, str]:
         """The answers that conversations are carried on after: the first one to each parent, if
         it passes all that an answer must pass."""
+        if not parents:
+            return {}
         drafts, outcomes = draw_probes(context, parents)
         sampler = context.config.samplers[0]
         answers, verdicts = judge_outcomes(context, sampler, drafts, outcomes)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from filters.check_trial import Objection, shuffle_reference, try_check
+from filters.check_trial import shuffle_reference, try_check
 from filters.constraint_witness import write_witness
 from filters.constraints import check_constraints
+from filters.rules import Objection
 from filters.verify import verify
 from generators.constraints import CATALOGUE, draw_constraints
 from generators.records import CHECK, ConstraintCheck

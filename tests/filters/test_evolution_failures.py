@@ -2,7 +2,8 @@
 
 import pytest
 
-from filters.evolution_failures import Objection, find_failure
+from filters.evolution_failures import find_failure
+from filters.rules import Objection
 
 PARENT = "Describe a harbour."
 CHILD = "Describe a harbour on a foggy morning in May."
