@@ -25,8 +25,6 @@ class Wave(NamedTuple):
     rows: int
     """That the committed answers would publish."""
     target: int
-    total: int
-    """All jobs that the stage could do."""
     forecast: int
     """About so many prompts are still to be asked; 0 where the target is reached."""
 
@@ -47,12 +45,12 @@ def plan_wave(stage: Stage, context: JobContext[Any], jobs: list[Job]) -> Wave |
     while done < len(jobs) and rows < target:
         wave = jobs[: done + size]
         if not all(context.run.has(job.outputs, job.key) for job in wave):
-            return Wave(wave, rows, target, len(jobs), needed)
+            return Wave(wave, rows, target, needed)
         done = len(wave)
         rows = count_rows(context, before, wave)
         needed = forecast(rows - start, done * rows_a_job, target - rows)
         size = max(1, math.ceil(needed / rows_a_job))
-    return Wave(jobs[:done], rows, target, len(jobs), 0)
+    return Wave(jobs[:done], rows, target, 0)
 
 
 def forecast(gained: int, asked: int, missing: int) -> int:
