@@ -38,6 +38,10 @@ class AnnotateConfig(RunSettings):
     annotators: tuple[Annotator, ...] = Field(min_length=1)
     publish: SoftLabelSettings
 
+    def dump_decisive(self) -> dict[str, Any]:
+        """The order of the labels decides too: annotators are shown them in it."""
+        return super().dump_decisive() | {"labels": list(self.labels.items())}
+
     @property
     def contexts(self) -> list[str | None]:
         """The personas, in the order in which they are named; None is reading as anybody."""

@@ -28,6 +28,7 @@ from generators.compute import (
 )
 from generators.consensus import ConsensusSettings
 from generators.constraint_forms import may_demand
+from generators.credit import load_credit
 from generators.errors import ConfigError, InputError, nearest
 from generators.method import AutoEvolSettings, find_method_fault
 from generators.model_size import count_parameters
@@ -158,7 +159,13 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             if operator not in OPERATORS:
                 near, known = nearest(operator, OPERATORS), ", ".join(OPERATORS)
                 yield f"evolve.operators.{i}", f"{operator!r} is no operator{near} (known: {known})"
-        if (config.evolve.choice == "thompson") != (config.evolve.credit is not None):
+        credit = config.evolve.credit
+        if credit is not None and Path(credit).exists():
+            try:
+                load_credit(credit)
+            except InputError as error:
+                yield "evolve.credit", str(error)
+        if (config.evolve.choice == "thompson") != (credit is not None):
             what = "thompson chooses by the credit.json of an earlier run, and uniform by nothing"
             yield "evolve.credit", f"{what}: give both choice: thompson and credit, or neither"
         named = config.evolve.constraints
@@ -275,6 +282,11 @@ def _find_difficulty_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     if band is not None and not 0 <= band[0] < band[1] <= 1:
         what = f"{list(band)}: give two rates from 0 to 1, the lower one first, or null"
         yield "difficulty.band", what
+    model = config.models.get(config.difficulty.model)
+    student = config.train and config.train.student
+    if student and isinstance(model, EmbeddedModel) and model.model != student:
+        what = f"that is {model.model}, and the student is {student}"
+        yield "difficulty.model", f"{what}; difficulty is measured on the student itself"
     if config.difficulty.sampling.temperature == 0:
         message = "0 gives the same answer k times; raise it"
         yield "difficulty.sampling.temperature", message

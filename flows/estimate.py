@@ -16,6 +16,7 @@ from flows.console import Console
 from flows.run_settings import EmbeddedModel
 from flows.stages.calibrate import CALIBRATE
 from flows.stages.check import judge_check
+from flows.stages.difficulty import DIFFICULTY, sample_student
 from flows.stages.family import SYNTHESISE
 from flows.stages.seeds import load_all_seeds
 from flows.stages.synthesise import find_opening
@@ -23,7 +24,7 @@ from generators.answers import SamplerSettings, group_examples, put_prompt
 from generators.calibration import load_pairs
 from generators.clients import Request
 from generators.consensus import put_to_vote
-from generators.operator_sets import OPERATORS
+from generators.operator_sets import FOLLOW_UP, OPERATORS
 from generators.operators import Draw, bare_text, build_rewrite, fitting_operators
 from generators.records import Prompt, Record, Usage
 from generators.seeds import load_examples
@@ -128,7 +129,7 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
     for parent in parents:
         names = fitting_operators(parent, settings)
         drafts = [
-            build_rewrite(parent, name, form, settings, draw)
+            build_rewrite(parent, name, form, settings, draw, answer=_imagine_reply(config, name))
             for name in names
             if OPERATORS[name].kind != "key"
         ]
@@ -150,16 +151,33 @@ def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[St
     settings = config.evolve
     children = _take_parents(seeds, settings, lambda name: True) if settings else []
     checked = [prompt for prompt in seeds if judge_check(prompt).decision == "accept"]
-    for sampler in config.samplers:
+    stages = {f"answer-{sampler.name}": sampler for sampler in config.samplers}
+    if config.difficulty is not None:
+        stages[DIFFICULTY] = sample_student(config.difficulty)
+    for name, sampler in stages.items():
         put = _putting(config, sampler)
         asked = [put(prompt) for prompt in checked]
         grown = 0
         if settings is not None:
             asked += [put(child) for child in children for _ in range(settings.rounds)]
             lengthenings = settings.rounds * (settings.rounds + 1) // 2
-            grown = settings.sampling.max_tokens * lengthenings * len(children)
-        name = f"answer-{sampler.name}"
+            grown = _longest_turn(config, settings) * lengthenings * len(children)
         yield _make_row(config, name, sampler.model, asked, sampler.n, grown)
+
+
+def _imagine_reply(config: RunConfig, operator: str) -> str | None:
+    """A text in the place of the answer that a conversation is carried on after, as long as it
+    may be; None for an operator that carries none on."""
+    if operator != FOLLOW_UP:
+        return None
+    return "x" * (BYTES_PER_TOKEN * config.samplers[0].sampling.max_tokens)
+
+
+def _longest_turn(config: RunConfig, settings: EvolveSettings) -> int:
+    """By how many tokens a round lengthens a prompt at most: by a rewritten task, and by an answer
+    where conversations are carried on."""
+    talks = FOLLOW_UP in (settings.operators or ())
+    return settings.sampling.max_tokens + talks * config.samplers[0].sampling.max_tokens
 
 
 def _putting(config: RunConfig, sampler: SamplerSettings) -> Callable[[Prompt], Request]:

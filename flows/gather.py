@@ -145,6 +145,8 @@ def _describe_role(context: Context, name: str) -> str:
         roles.insert(0, "evolves prompts")
     if any(entry.model == name for entry in config.seeds.synthesise):
         roles.insert(0, "writes prompts")
+    if config.difficulty is not None and config.difficulty.model == name:
+        roles.append("measures difficulty")
     if config.train is not None and config.train.teacher == name:
         roles.append("teacher of the student")
     return ", ".join(roles) or "not used"

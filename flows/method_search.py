@@ -50,6 +50,8 @@ from generators.operators import (
 from generators.records import Prompt, Record
 
 SURVIVED = "survived"
+CANDIDATES = "candidates"
+"""The folder of the methods that were tried."""
 IDLE_STEPS = 2
 """After so many steps without a better candidate the search ends."""
 _ENDS = ("empty_prompt", "too_long")
@@ -274,7 +276,7 @@ class Search:
 
     @property
     def _folder(self) -> Path:
-        return self.context.run.root / "candidates"
+        return self.context.run.root / CANDIDATES
 
     def _file(self, candidate: Candidate) -> Path:
         return self._folder / f"{candidate.step}-{candidate.candidate}.jinja"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flows.config import RunConfig
 from flows.console import Console
-from flows.method_search import Batches, Candidate, Search, text_of
+from flows.method_search import CANDIDATES, Batches, Candidate, Search, text_of
 from flows.pipeline import probe_endpoints
 from flows.stages.seeds import load_all_seeds
 from flows.store import MANIFEST, hold_run, write_durably
@@ -20,9 +20,15 @@ from generators.errors import ConfigError, RunError
 from generators.licence import check_licences
 from generators.method import AutoEvolSettings, dump_method
 from generators.operator_sets import METHOD
-from generators.operators import EvolveSettings, fitting_operators
+from generators.operators import EvolveSettings, bare_text, fitting_operators
 from generators.prompting import hash_template
 from generators.records import Record
+from generators.wording import normalise
+
+FOUND, SUMMARY = "method.jinja", "summary.json"
+TRAJECTORIES, TRIALS = "trajectories.jsonl", "trials.jsonl"
+LEFT = {FOUND, SUMMARY, TRAJECTORIES, TRIALS, CANDIDATES, ".lock"}
+"""What a search leaves in its folder."""
 
 
 class MethodSearch(Record):
@@ -56,6 +62,7 @@ def optimise_method(config: RunConfig, console: Console) -> MethodSearch:
     own = config.model_copy(update={"name": f"{config.name}-method"})
     if (own.root / MANIFEST).exists():
         raise RunError(f"{own.root}: a run lies here; rename it, or give this one another name.")
+    refuse_strangers(own.root)
     probe_endpoints(own)
     with hold_run(own.root), open_context(own.root, own, cycle=1) as context:
         search = Search(context, config.auto_evol, config.evolve, batches)
@@ -65,16 +72,28 @@ def optimise_method(config: RunConfig, console: Console) -> MethodSearch:
     return found
 
 
+def refuse_strangers(root: Path) -> None:
+    """Raise RunError where other things lie than a search leaves, which a search would replace."""
+    found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    strangers = [name for name in found if name not in LEFT]
+    if strangers:
+        raise RunError(
+            f"{root}: this folder holds other things ({strangers[0]}) than a search for a method. "
+            "Move it away, or give the configuration another name."
+        )
+
+
 def draw_batches(config: RunConfig, settings: AutoEvolSettings, evolve: EvolveSettings) -> Batches:
     """Draw the development seeds and keep the others for minibatches; ConfigError where the seeds
     that a method can rewrite are too few."""
     only = evolve.model_copy(update={"operators": (METHOD,)})
     domains = evolve.parents
-    able = [
+    fitting = [
         seed
         for seed in load_all_seeds(config, cycle=1)
         if fitting_operators(seed, only) and (domains is None or domains.get(seed.domain, 0) > 0)
     ]
+    able = list({normalise(bare_text(seed)): seed for seed in reversed(fitting)}.values())
     needed = settings.dev + settings.minibatch
     if len(able) < needed:
         raise ConfigError(
@@ -90,7 +109,7 @@ def draw_batches(config: RunConfig, settings: AutoEvolSettings, evolve: EvolveSe
 def write_search(search: Search) -> MethodSearch:
     """Write the method in force, and how it was found."""
     best, root = search.in_force, search.context.run.root
-    file, source = root / "method.jinja", dump_method(text_of(best))
+    file, source = root / FOUND, dump_method(text_of(best))
     write_durably(file, lambda place: place.write_text(source, encoding="utf-8"))
     found = MethodSearch(
         method=str(file),
@@ -102,10 +121,10 @@ def write_search(search: Search) -> MethodSearch:
         development=search.settings.dev,
         candidates=tuple(search.candidates),
     )
-    _write_lines(root / "trajectories.jsonl", search.trajectories)
-    _write_lines(root / "trials.jsonl", search.trials)
+    _write_lines(root / TRAJECTORIES, search.trajectories)
+    _write_lines(root / TRIALS, search.trials)
     summary = found.model_dump_json(indent=1)
-    write_durably(root / "summary.json", lambda p: p.write_text(summary, encoding="utf-8"))
+    write_durably(root / SUMMARY, lambda p: p.write_text(summary, encoding="utf-8"))
     return found
 
 

@@ -53,6 +53,9 @@ from generators.errors import RunError
 from generators.licence import check_licences
 from generators.records import digest
 
+ORDERED = ("labels",)
+"""Mappings among the settings whose order decides something."""
+
 
 class Conductor(Protocol):
     """Where the jobs of a stage are done."""
@@ -259,6 +262,8 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
+        if place in ORDERED and old.keys() == new.keys() and list(old) != list(new):
+            yield f"{place}: {', '.join(old)} are now in the order {', '.join(new)}"
         for name in [*old, *(n for n in new if n not in old)]:
             inner = f"{place}.{name}" if place else name
             if inner not in PLACES:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from flows.config import RunConfig
 from flows.stages.answer import AnswerStage, earlier_stages, is_verified
 from flows.stages.dedup import judge_duplicates
-from flows.stages.family import read_family, read_files, read_stage
+from flows.stages.family import answer_stages, read_family, read_files, read_stage
 from flows.stages.publish import choose_rows
 from flows.work import Context, Job, JobContext, Stage
 from generators.records import Answer, Verdict
@@ -69,7 +69,14 @@ def find_shortage(context: JobContext[Any]) -> Iterator[str]:
         return
     verdicts = read_stage(context, "publish", "verdicts-", Verdict)
     rows = sum(verdict.decision == "accept" for verdict in verdicts)
-    if rows < target:
+    came = count_rows(context, answer_stages(context), [])
+    if rows < target <= came:
+        yield (
+            f"publish.target_rows: {rows:,} of {target:,} rows are left of {came:,} that came: the "
+            "difficulty band took the others. Raise target_rows or widen difficulty.band; then "
+            "run with --update"
+        )
+    elif rows < target:
         yield (
             f"publish.target_rows: {rows:,} of {target:,} rows came, and no prompt is left to ask: "
             "add seeds, rounds of evolution or samples, or lower it; then run with --update"

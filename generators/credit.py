@@ -10,8 +10,9 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
-from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError, model_validator
 
 from generators.errors import InputError
 from generators.records import Record
@@ -30,6 +31,13 @@ class Credit(Record):
     in_band: NonNegativeInt | None
     """Verified ones that the student sometimes solves and sometimes not; None where its
     difficulty was not measured."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        steps = [self.tried, self.survived, self.verified, self.in_band or 0]
+        if steps != sorted(steps, reverse=True):
+            raise ValueError(f"{self.operator} in {self.domain}: {steps} do not descend")
+        return self
 
     @property
     def successes(self) -> int:

@@ -61,6 +61,7 @@ OPERATOR_SETS: dict[str, tuple[str, ...]] = {
     "maths": ("maths_easier", "maths_harder"),
 }
 """By domain; every other domain is general."""
+FOLLOW_UP = "follow_up"
 KEYED = tuple(name for name, operator in OPERATORS.items() if operator.kind == "key")
 
 

@@ -6,6 +6,7 @@ them, and its answers are let on to the count (`flows.stages.consensus`).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from filters.chains import VERSION, audit_chain
 from filters.judgement import shorten
@@ -33,6 +34,8 @@ PUT_TO_VOTE = "put_to_vote"
 BROKEN_CHAIN = "broken_chain"
 AUDITED = ("exact", "math", "procedural")
 """Kinds of check whose accepted answers are audited for their calculations."""
+JUDGING = (*VERSIONS, f"chain: {VERSION}")
+"""What decides how an answer is judged."""
 
 
 class AnswerStage:
@@ -46,10 +49,8 @@ class AnswerStage:
         sampler, folder = self.sampler, context.folder
         prompts = len(open_prompts(context, sampler))
         settings = [
-            sampler.model_dump(mode="json", exclude={"matched_to", "exchange"}),
-            context.model_settings(sampler.model),
-            [e.model_dump() for e in load_examples(sampler.examples)] if sampler.examples else [],
-            [hash_template("complete", "answer"), *VERSIONS, f"chain: {VERSION}"],
+            *describe_asking(context, sampler),
+            JUDGING,
             [context.config.seed, context.config.shard_rows],
         ]
         before = [*evolve_stages(context), "check", *earlier_stages(context, sampler)]
@@ -77,6 +78,16 @@ class AnswerStage:
         ]
 
 
+def describe_asking(context: Context, sampler: SamplerSettings) -> list[Any]:
+    """All that decides what a sampler answers to a prompt."""
+    return [
+        sampler.model_dump(mode="json", exclude={"matched_to", "exchange"}),
+        context.model_settings(sampler.model),
+        [e.model_dump() for e in load_examples(sampler.examples)] if sampler.examples else [],
+        hash_template("complete", "answer"),
+    ]
+
+
 def draft_all(
     context: Context, sampler: SamplerSettings, examples: Examples, prompt: Prompt
 ) -> list[Draft]:
@@ -98,7 +109,11 @@ def open_prompts(context: Context, sampler: SamplerSettings) -> list[Prompt]:
     family = read_family(context)
     earlier = earlier_stages(context, sampler) if sampler.asks == "open" else []
     answered = find_answered(context, earlier)
-    return [p for p in check_stage_prompts(context, family) if p.id not in answered]
+    prompts = [p for p in check_stage_prompts(context, family) if p.id not in answered]
+    if context.config.publish.target_rows is None:
+        return prompts
+    # Not all will be asked, so every round has its share: ids are hashes, their order is a draw.
+    return sorted(prompts, key=lambda prompt: prompt.id)
 
 
 def earlier_stages(context: Context, sampler: SamplerSettings) -> list[str]:

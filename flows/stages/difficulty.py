@@ -59,16 +59,20 @@ def list_prompts(context: Context) -> list[Prompt]:
     return [decided.get(p.id, p) for p in read_family(context).survivors() if p.id in ids]
 
 
+def sample_student(settings: DifficultySettings) -> SamplerSettings:
+    """The student as a sampler: asked outright, k times."""
+    return SamplerSettings(
+        name=DIFFICULTY, model=settings.model, n=settings.k, sampling=settings.sampling
+    )
+
+
 def measure_rates(
     context: Context, settings: DifficultySettings, prompts: list[Prompt], tick: Tick
 ) -> dict[str, float]:
     """How often the student solves each prompt; a sample that did not come is not solved."""
-    sampler = SamplerSettings(
-        name=DIFFICULTY, model=settings.model, n=settings.k, sampling=settings.sampling
-    )
     asked = functools.partial(
         draft_samples,
-        sampler=sampler,
+        sampler=sample_student(settings),
         examples=Examples({}, "chat"),
         run_seed=context.config.seed,
         cycle=context.cycle,

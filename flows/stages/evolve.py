@@ -13,8 +13,12 @@ from typing import Any
 
 from filters.eliminate import eliminate
 from filters.equality import COMPARISON
-from filters.verify import VERSIONS
-from flows.stages.answer import judge_outcomes, load_sampler_examples
+from flows.stages.answer import (
+    JUDGING,
+    describe_asking,
+    judge_outcomes,
+    load_sampler_examples,
+)
 from flows.stages.calibrate import CALIBRATE, judge_equality, read_agreement
 from flows.stages.family import evolve_stages, read_family
 from flows.store import FileEntry
@@ -22,7 +26,7 @@ from flows.work import Context, Job, Tick, shard_jobs
 from generators.answers import Draft, draft_samples
 from generators.clients import Failure, Outcome
 from generators.credit import Credits, dump_credit, load_credit
-from generators.operator_sets import OPERATORS
+from generators.operator_sets import FOLLOW_UP, OPERATORS
 from generators.operators import (
     Attempt,
     Draw,
@@ -37,8 +41,6 @@ from generators.operators import (
 from generators.prompting import hash_template
 from generators.records import Prompt, Verdict
 
-FOLLOW_UP = "follow_up"
-
 
 class EvolveStage:
     """One round: parents in, children and their verdicts out."""
@@ -50,7 +52,6 @@ class EvolveStage:
 
     def plan(self, context: Context) -> list[Job]:
         config, folder, round = context.config, context.folder, self.round
-        prober = config.answer.samplers[0]
         form = config.models[self.settings.model].form
         templates, elsewhere = self.settings.list_templates(), {"calibration", "credit", "method"}
         settings = [
@@ -58,8 +59,8 @@ class EvolveStage:
             dump_credit([*self._credits.values()]) if self._credits is not None else None,
             context.model_settings(self.settings.model),
             [hash_template(form, name) for name in (*templates, COMPARISON)],
-            VERSIONS if FOLLOW_UP in templates else [],
-            [prober.model_dump(mode="json"), context.model_settings(prober.model)],
+            describe_asking(context, config.samplers[0]),
+            JUDGING if FOLLOW_UP in templates else [],
             [config.seed, config.shard_rows, config.consensus and config.consensus.model_dump()],
         ]
         return shard_jobs(

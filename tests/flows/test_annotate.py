@@ -206,6 +206,15 @@ def test_changed_settings_are_refused_and_redone_with_update(tmp_path: Path) -> 
         assert len(server.asked()) == ASKED
         assert {row["n"] >= 4 for row in rows_of(run.place(SOFT_LABELS))} == {True}
 
+        labels = [*settings["labels"].items()]
+        turned = settings | {"labels": dict(reversed(labels))}
+        with pytest.raises(RunError) as error:
+            conduct_annotation(write_config(file, turned))
+        names = [name for name, _ in labels]
+        assert str(error.value).splitlines()[1] == (
+            f"  labels: {', '.join(names)} are now in the order {', '.join(reversed(names))}"
+        )
+
         settings["annotators"][1]["persona"] = "a child"
         write_config(file, settings)
         run, _ = conduct_annotation(file, update=True)

@@ -1,11 +1,13 @@
 """The cards carry front matter the Hub reads, the run's own counts, and inert texts."""
 
+import re
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from flows.card import render_card, render_model_card
+from flows.stages.publish import ROW_SCHEMA
 from generators.errors import RunError
 from tests.flows.sample_facts import BARE, DATASET, FACTS, LINEAGES, TRAINING, UNTRAINED
 
@@ -46,6 +48,12 @@ def test_the_dataset_card_has_the_front_matter_of_the_hub() -> None:
 )
 def test_the_dataset_card_shows_the_runs_counts(shown: str) -> None:
     assert shown in split_card(render_card(FACTS))[1]
+
+
+def test_the_card_explains_the_columns_that_are_published() -> None:
+    _, body = split_card(render_card(FACTS))
+    table = body.split("## Columns")[1].split("##")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROW_SCHEMA.names
 
 
 def test_a_card_before_training_equals_the_one_after() -> None:

@@ -123,6 +123,12 @@ PRICES = [{"input_usd_per_million": usd, "output_usd_per_million": 1.0} for usd 
             id="unknown student",
         ),
         pytest.param(
+            "evolve",
+            {"model": "strong", "choice": "thompson", "credit": __file__},
+            f"evolve.credit: {__file__}: not the credit.json of a run: top: Invalid JSON",
+            id="credit of something else",
+        ),
+        pytest.param(
             "difficulty",
             {"model": "weak", "band": [0.5, 0.5]},
             "difficulty.band: [0.5, 0.5]: give two rates from 0 to 1, the lower one first, or null",
@@ -186,6 +192,18 @@ def test_labelled_pairs_must_be_good_where_a_judge_is_asked(
 
     unjudged = change(settings, "evolve.equality_judge", False)
     assert read_settings(config, unjudged).evolve is not None
+
+
+def test_difficulty_is_measured_on_the_student(tmp_path: Path) -> None:
+    settings = add_training(describe_run(tmp_path, URL), tmp_path, tmp_path / "student")
+    settings["models"]["other"] = EMBEDDED | {"model": "smollm2-135m-instruct"}
+    settings["difficulty"] = {"model": "other"}
+    with pytest.raises(ConfigError) as caught:
+        read_settings(tmp_path / "small.yaml", settings)
+    assert str(caught.value).endswith(
+        f"difficulty.model: that is smollm2-135m-instruct, and the student is {tmp_path}/student; "
+        "difficulty is measured on the student itself"
+    )
 
 
 def test_greedy_sampler_has_one_vote(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def test_credit_is_counted_by_operator_and_domain(banded: Measured) -> None:
     assert "Credit, by domain" in render_report(facts)
 
 
+def test_the_student_has_a_role(banded: Measured) -> None:
+    roles = {model.id: model.role for model in banded.facts.models}
+    assert roles["weak@student"] == "measures difficulty"
+
+
 def test_without_a_band_the_rate_is_only_measured(tmp_path: Path) -> None:
     measured = measure(tmp_path, band=None)
     verdicts = read(measured.run, "verdicts-difficulty", Verdict)

@@ -106,6 +106,29 @@ def test_what_grows_from_round_to_round_is_counted(tmp_path: Path, form: str) ->
     assert second - first == 5 * 70 + 5 * 2 * 70
 
 
+def test_conversations_and_difficulty_are_counted(tmp_path: Path) -> None:
+    """A run that carries conversations on, and has the student try them, asks no more."""
+    with Teacher() as teacher:
+        settings = describe_run(tmp_path, teacher.url)
+        settings["evolve"] |= {"operators": ["follow_up", "constraint"], "rounds": 3}
+        settings["consensus"] = {"domains": ["maths"], "threshold": 0.6}
+        settings["models"]["student"] = settings["models"]["weak"] | {"revision": "student"}
+        settings["difficulty"] = {"model": "student", "k": 3}
+        config = read_settings(tmp_path / "small.yaml", settings)
+        estimate = estimate_run(config)
+        conduct_plainly(config)
+        sent = teacher.asked_since(0)
+    assert [stage.requests % 3 for stage in estimate.stages if stage.stage == "difficulty"] == [0]
+    of = count_by_model(estimate)
+    asked = asked_of(sent)
+    assert asked["weak"] <= of["weak"] + of["student"]
+    assert asked["strong"] <= of["strong"]
+    assert any(len(call.body["messages"]) == 3 for call in sent)
+    assert bound_usage([read_request(call) for call in sent]).prompt_tokens <= (
+        estimate.prompt_tokens
+    )
+
+
 def test_domain_limits_bound_the_rounds(tmp_path: Path) -> None:
     """At most two of maths and three of writing are rewritten and judged in each round."""
     settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")

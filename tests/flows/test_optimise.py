@@ -28,6 +28,7 @@ from tests.flows.method_writer import (
     describe_search,
 )
 from tests.flows.small_run import (
+    LICENSED,
     conduct_plainly,
     describe_run,
     read_settings,
@@ -75,19 +76,19 @@ def test_better_method_wins_step_by_step(tmp_path: Path) -> None:
 
     outcomes = [(c.step, c.candidate, c.method, c.failed, c.chosen) for c in tried]
     assert outcomes == [
-        (0, 0, load_method(INITIAL), 10, True),
-        (1, 1, FAIR, 4, True),
-        (1, 3, FAIR, 4, False),
+        (0, 0, load_method(INITIAL), 8, True),
+        (1, 1, FAIR, 3, True),
+        (1, 3, FAIR, 3, False),
         (2, 3, GOOD, 1, True),
-        (3, 2, POOR, 10, False),
-        (3, 3, FAIR, 4, False),
+        (3, 2, POOR, 8, False),
+        (3, 3, FAIR, 3, False),
     ]
-    assert tried[0].failures == {"http_400": 1, "stagnant": 6, "unchanged": 3}
+    assert tried[0].failures == {"http_400": 1, "stagnant": 5, "unchanged": 2}
     assert (found.step, found.candidate, found.failure_rate) == (2, 3, pytest.approx(1 / 12))
     assert Path(found.method).read_text(encoding="utf-8") == dump_method(GOOD)
     assert found.template_hash == hash_template("chat", Path(found.method))
     assert printed.splitlines()[-2:] == [
-        "failure rate 0.833 at first, 0.083 with the method of step 2, candidate 3",
+        "failure rate 0.667 at first, 0.083 with the method of step 2, candidate 3",
         f"method: {found.method}",
     ]
 
@@ -135,7 +136,7 @@ def test_what_was_seen_lies_beside_the_method(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "failed", "steps"),
-    [pytest.param(9, 7, 2, id="nothing better twice"), pytest.param(0, 0, 1, id="nothing fails")],
+    [pytest.param(9, 8, 2, id="nothing better twice"), pytest.param(0, 0, 1, id="nothing fails")],
 )
 def test_search_ends_early(seed: int, failed: int, steps: int, tmp_path: Path) -> None:
     with MethodWriter() as server:
@@ -285,12 +286,34 @@ def test_search_with_too_few_seeds_says_how_many(tmp_path: Path) -> None:
     settings = change(describe_search(tmp_path, URL), "auto_evol.dev", 30)
     config = read_settings(tmp_path / "small.yaml", settings)
     assert try_search(config, ConfigError) == (
-        "small: auto_evol needs 30 + 4 seeds, and a method can rewrite 26 of those in "
+        "small: auto_evol needs 30 + 4 seeds, and a method can rewrite 25 of those in "
         "seeds.paths: add some, or lower auto_evol.dev or auto_evol.minibatch"
     )
     settings["evolve"]["parents"] = {"writing": 3, "maths": 0}
     config = read_settings(tmp_path / "small.yaml", settings)
     assert "a method can rewrite 6 of those" in try_search(config, ConfigError)
+
+
+def test_equal_seeds_are_one_seed(tmp_path: Path) -> None:
+    settings = describe_search(tmp_path, URL)
+    line = json.dumps({"prompt": "Describe rain.", "domain": "writing"} | LICENSED) + "\n"
+    (tmp_path / "seeds.jsonl").write_text(line * 40, encoding="utf-8")
+    config = read_settings(tmp_path / "small.yaml", settings)
+    assert "a method can rewrite 1 of those" in try_search(config, ConfigError)
+
+
+def test_search_replaces_nothing_of_others(tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "small-method"
+    (root / "candidates").mkdir(parents=True)
+    mine = root / "candidates" / "mine.jinja"
+    mine.write_text("mine", encoding="utf-8")
+    (root / "notes.txt").write_text("mine too", encoding="utf-8")
+    config = read_settings(tmp_path / "small.yaml", describe_search(tmp_path, URL))
+    assert try_search(config, RunError) == (
+        f"{root}: this folder holds other things (notes.txt) than a search for a method. "
+        "Move it away, or give the configuration another name."
+    )
+    assert mine.read_text(encoding="utf-8") == "mine"
 
 
 def test_search_in_the_place_of_a_run_is_refused(tmp_path: Path) -> None:

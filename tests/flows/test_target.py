@@ -1,6 +1,7 @@
 """Exactly so many rows, asked for in waves, and the same after a kill."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,30 @@ def test_a_target_out_of_reach_is_told(tmp_path: Path, finished: Finished) -> No
         f"warning: publish.target_rows: {rows} of 5,000 rows came, and no prompt is left to ask: "
         "add seeds, rounds of evolution or samples, or lower it; then run with --update"
     ) in printed
+
+
+def test_every_round_has_its_share(tmp_path: Path) -> None:
+    with Teacher() as teacher:
+        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 17))
+        run, _ = conduct_plainly(config)
+    rounds = Counter(row["round"] for row in rows_of(run.place(TRAIN)))
+    assert rounds.keys() == {0, 1, 2}
+
+
+def test_rows_that_the_band_takes_are_told(tmp_path: Path) -> None:
+    with Teacher() as teacher:
+        settings = describe(tmp_path, teacher.url, 6)
+        student = settings["models"]["weak"] | {"revision": "student"}
+        settings["models"]["student"] = student
+        settings["difficulty"] = {"model": "student", "k": 4, "band": [0.45, 0.55]}
+        run, printed = conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+    rows = len(rows_of(run.place(TRAIN)))
+    assert rows < 6
+    told = re.search(r"publish.target_rows: (\d+) of 6 rows are left of (\d+) that came", printed)
+    assert told is not None
+    assert int(told[1]) == rows
+    assert int(told[2]) >= 6
+    assert "Raise target_rows or widen difficulty.band" in printed
 
 
 class Crash(BaseException):

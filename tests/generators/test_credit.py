@@ -93,6 +93,12 @@ def test_credit_is_written_and_read(tmp_path: Path) -> None:
             "{}", "top: Input should be a valid array. Give the file that lies", id="no list"
         ),
         pytest.param(
+            '[{"operator": "deepen", "domain": "d", "tried": 2, "survived": 2, "verified": 3, '
+            '"in_band": null}]',
+            "0: Value error, deepen in d: [2, 2, 3, 0] do not descend. Give the file",
+            id="more verified than tried",
+        ),
+        pytest.param(
             '[{"operator": "deepen"}]', "0.domain: Field required. Give the file", id="no domain"
         ),
     ],
