@@ -212,6 +212,5 @@ def _measure_accuracy(
     if not given:
         return None
     right = sum(majorities[id] == label for id, label in given.items())
-    estimate = wilson_interval(right, len(given))
-    share = Interval(value=estimate.value, low=estimate.low, high=estimate.high)
+    share = Interval.of(wilson_interval(right, len(given)))
     return Accuracy(texts=len(given), share=share)

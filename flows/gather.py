@@ -198,11 +198,8 @@ def _gather_operators(family: Family, published: set[str]) -> Iterable[OperatorF
     """Per round and operator; an attempt that brought no child has these in its verdict's id."""
     tried: dict[tuple[int, str], list[Verdict]] = defaultdict(list)
     for id, verdict in family.verdicts.items():
-        if child := family.prompts.get(id):
-            tried[child.round, child.operator].append(verdict)
-        else:
-            _, operator, round = id.split(":")
-            tried[int(round), operator].append(verdict)
+        attempt = family.describe_attempt(id)
+        tried[attempt.round, attempt.operator].append(verdict)
     for (round, operator), verdicts in sorted(tried.items()):
         accepted = [verdict for verdict in verdicts if verdict.decision == "accept"]
         alive = [family.prompts[verdict.subject_id] for verdict in accepted]
@@ -243,7 +240,7 @@ def _gather_sampler(context: Context, sampler: SamplerSettings) -> SamplerFacts:
         completion_tokens=sum(answer.usage.completion_tokens for answer in answers),
         accepted=sum(map(len, passed.values())),
         draws=n,
-        coverage=Interval(**bootstrap_interval(solved)._asdict()) if solved else None,
+        coverage=Interval.of(bootstrap_interval(solved)) if solved else None,
         distinct_correct=fmean(len(set(right)) for right in passed.values()) if passed else None,
     )
 

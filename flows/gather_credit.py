@@ -25,7 +25,8 @@ def gather_credit(context: Context, family: Family) -> Iterator[CreditFacts]:
     rates = rate_prompts(context)
     attempts: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for id, verdict in family.verdicts.items():
-        attempts[describe_attempt(family, id)].append(verdict)
+        attempt = family.describe_attempt(id)
+        attempts[attempt.operator, attempt.domain].append(verdict)
     for (operator, domain), verdicts in sorted(attempts.items()):
         alive = [v.subject_id for v in verdicts if v.decision == "accept"]
         verified = [id for id in alive if id in solved]
@@ -42,13 +43,5 @@ def gather_credit(context: Context, family: Family) -> Iterator[CreditFacts]:
         )
 
 
-def describe_attempt(family: Family, id: str) -> tuple[str, str]:
-    """Operator and domain of an attempt; one that brought no child has them in its id."""
-    if child := family.prompts.get(id):
-        return child.operator, child.domain
-    parent, operator, _ = id.split(":")
-    return operator, family.prompts[parent].domain
-
-
 def _share(part: int, whole: int) -> Interval:
-    return Interval(**wilson_interval(part, whole)._asdict())
+    return Interval.of(wilson_interval(part, whole))

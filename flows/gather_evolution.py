@@ -16,7 +16,7 @@ def gather_judge(context: Context) -> JudgeFacts | None:
         model=model_id(context.config.models[settings.model]),
         pairs=agreement.pairs,
         unread=agreement.pairs - agreement.answered,
-        agreed=Interval(**wilson_interval(agreement.agreed, agreement.pairs)._asdict()),
+        agreed=Interval.of(wilson_interval(agreement.agreed, agreement.pairs)),
         balanced_accuracy=agreement.balanced_accuracy,
         chance=agreement.chance,
         kappa=agreement.kappa,

@@ -8,7 +8,7 @@ from flows.stages.evaluate import ArmResult, list_arms
 from flows.stages.train import METRICS, STUDENT
 from flows.work import Context
 from generators.embedded import computes_in_bfloat16
-from trainers.evaluate import Estimate, PassScore, wilson_interval
+from trainers.evaluate import PassScore, wilson_interval
 from trainers.settings import TrainResult
 
 ARMS = {
@@ -73,10 +73,10 @@ def describe_arm(result: ArmResult) -> Arm:
             "prompting": prompting,
             "model": result.model,
             "prompts": result.pass_1.prompts,
-            "pass_at_1": _interval(result.pass_1.pass_at[1]),
+            "pass_at_1": Interval.of(result.pass_1.pass_at[1]),
             "pass_at_k": _describe_pass_k(result.pass_k),
             "by_task": [
-                TaskScore(task=task, prompts=n, score=_interval(wilson_interval(right, n)))
+                TaskScore(task=task, prompts=n, score=Interval.of(wilson_interval(right, n)))
                 for task, (n, right) in result.by_task.items()
             ],
             "truncated": result.pass_1.truncated,
@@ -92,8 +92,4 @@ def _describe_pass_k(score: PassScore | None) -> PassAtK | None:
     if score is None:
         return None
     k = max(score.pass_at)
-    return PassAtK(k=k, prompts=score.prompts, score=_interval(score.pass_at[k]))
-
-
-def _interval(estimate: Estimate) -> Interval:
-    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)
+    return PassAtK(k=k, prompts=score.prompts, score=Interval.of(score.pass_at[k]))

@@ -14,7 +14,7 @@ from flows.work import Context, model_id
 from generators.answers import SamplerSettings
 from generators.compute import Exchange, match_count
 from generators.records import Answer, ConsensusCheck, Verdict
-from trainers.evaluate import Estimate, bootstrap_interval, pass_at_k, wilson_interval
+from trainers.evaluate import bootstrap_interval, pass_at_k, wilson_interval
 
 
 class _Chain(NamedTuple):
@@ -117,7 +117,7 @@ def _compare(
             for k in sorted({1, n})
         ),
         planted=len(planted),
-        detected=_interval(wilson_interval(sum(planted), len(planted))) if planted else None,
+        detected=Interval.of(wilson_interval(sum(planted), len(planted))) if planted else None,
     )
 
 
@@ -140,11 +140,11 @@ def _describe_arm(
         sample_cost=arm.token_cost * nominal_tokens,
         tokens=tokens,
         actual=tokens * arm.token_cost,
-        distinct_answers=_interval(bootstrap_interval([len(of) for of in texts])),
-        distinct_chains=_interval(bootstrap_interval([len(of) for of in forms.values()])),
+        distinct_answers=Interval.of(bootstrap_interval([len(of) for of in texts])),
+        distinct_chains=Interval.of(bootstrap_interval([len(of) for of in forms.values()])),
         calculated=calculated,
         broken=broken,
-        false_positives=_interval(wilson_interval(broken, calculated)) if calculated else None,
+        false_positives=Interval.of(wilson_interval(broken, calculated)) if calculated else None,
     )
 
 
@@ -162,9 +162,9 @@ def _cover(
     return BudgetFacts(
         reference_samples=reference_k,
         matched_samples=matched_k,
-        reference=_interval(bootstrap_interval(theirs)),
-        matched=_interval(bootstrap_interval(ours)),
-        gain=_interval(bootstrap_interval(gains)),
+        reference=Interval.of(bootstrap_interval(theirs)),
+        matched=Interval.of(bootstrap_interval(ours)),
+        gain=Interval.of(bootstrap_interval(gains)),
     )
 
 
@@ -187,7 +187,3 @@ def _try_faults(chains: Sequence[_Chain]) -> Iterator[bool]:
             spoiled = plant_faults(answer.completion, random.Random(answer.id))
             if spoiled is not None:
                 yield audit_chain(spoiled, stated).broken is not None
-
-
-def _interval(estimate: Estimate) -> Interval:
-    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)

@@ -72,5 +72,5 @@ def try_votes(context: Context, family: Family, settings: ConsensusSettings) -> 
         sampler=sampler.name,
         prompts=len(tried),
         elected=len(outcomes),
-        right=interval and Interval(**interval._asdict()),
+        right=interval and Interval.of(interval),
     )

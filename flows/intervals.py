@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from generators.records import Record
+from trainers.evaluate import Estimate
 
 
 class Interval(Record):
@@ -19,6 +20,11 @@ class Interval(Record):
         if not self.low - 1e-9 <= self.value <= self.high + 1e-9:
             raise ValueError(f"{self.value} lies outside its interval [{self.low}, {self.high}]")
         return self
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Self:
+        """The interval of an estimate."""
+        return cls(value=estimate.value, low=estimate.low, high=estimate.high)
 
     def overlaps(self, other: "Interval") -> bool:
         """Whether the two intervals share a point."""

@@ -217,6 +217,12 @@ def describe_file(root: Path, path: str, *, stage: str, key: str) -> FileEntry:
     return FileEntry(path=path, sha256=sha256, bytes=place.stat().st_size, stage=stage, key=key)
 
 
+def hash_input(path: Path) -> str:
+    """SHA-256 of an input file of lines, or of all such files of a folder."""
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def copy_folder(root: Path, source: Path, target: str, *, stage: str, key: str) -> list[FileEntry]:
     """Put a copy of a finished folder (a trained model) into place and describe its files."""
     place = root / target

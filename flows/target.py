@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from flows.config import RunConfig
 from flows.stages.answer import AnswerStage, earlier_stages, is_verified
-from flows.stages.dedup import judge_duplicates
+from flows.stages.dedup import judge_duplicates, order_answers
 from flows.stages.family import answer_stages, read_family, read_files, read_stage
 from flows.stages.publish import choose_rows
 from flows.work import Context, Job, JobContext, Stage
@@ -95,10 +95,7 @@ def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> 
         answers += read_stage(context, name, "answers-", Answer)
         verdicts += read_stage(context, name, "verdicts-", Verdict)
     verified = {verdict.subject_id for verdict in verdicts if is_verified(verdict)}
-    accepted = sorted(
-        (answer for answer in answers if answer.id in verified),
-        key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id),
-    )
+    accepted = order_answers(answer for answer in answers if answer.id in verified)
     prompts = read_family(context).prompts
     kept = judge_duplicates(accepted, prompts, context.config.dedup.threshold)
     unique = {verdict.subject_id for verdict in kept if verdict.decision == "accept"}

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.annotate_settings import parse_settings
+from flows.annotate_card import show_figures
+from flows.annotate_figures import AnnotationFigures
+from flows.annotate_settings import load_annotation, parse_settings
 from flows.config import EvaluateSettings, RunConfig, load_config
 from flows.console import Console
 from flows.pipeline import (
@@ -21,13 +23,14 @@ from flows.pipeline import (
     list_stages,
     locate_run,
 )
+from flows.run_settings import RunSettings
 from flows.stages.calibrate import CalibrateStage
 from flows.stages.evaluate import ArmResult, EvaluateStage, list_arms, score_model
 from flows.stages.family import find_subjects, read_family
 from flows.stages.publish import read_verdicts
 from flows.stages.report import REPORT, ReportStage
 from flows.stages.seeds import SeedsStage, load_all_seeds
-from flows.stages.soft_labels import CARD
+from flows.stages.soft_labels import CARD, SOFT_LABELS, read_figures
 from flows.stages.train import STUDENT, TrainingStage
 from flows.store import Cycle, FileEntry, Manifest, RunDirectory, create_run, hold_run
 from flows.summary import RunSummary, show_arms, show_summary, summarise_run
@@ -62,10 +65,7 @@ def run(
 ) -> RunSummary:
     """Begin or finish the run of a configuration, with Prefect or as plain calls."""
     config = load_config(path, overrides)
-    check_licences(config.models)
-    if prefect and (update or not is_finished(config)):
-        # Prefect's own log lines would break into the progress; a server still gets them.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if may_flow(config, prefect=prefect, update=update):
         from flows.distill import distill
 
         distill(str(path), dict(overrides), update, console.json)
@@ -74,6 +74,40 @@ def run(
     summary = summarise_run(RunDirectory(config.root))
     show_summary(summary, console)
     return summary
+
+
+def annotate(
+    path: Path,
+    overrides: Mapping[str, Any],
+    console: Console,
+    *,
+    prefect: bool = True,
+    update: bool = False,
+) -> AnnotationFigures:
+    """Begin or finish the annotation of a configuration, with Prefect or as plain calls."""
+    config = load_annotation(path, overrides)
+    if may_flow(config, prefect=prefect, update=update):
+        from flows.annotate import annotate as annotate_as_flow
+
+        annotate_as_flow(str(path), dict(overrides), update, console.json)
+    else:
+        conduct(config, console, PlainConductor(), update=update)
+    run = RunDirectory(config.root)
+    figures = read_figures(run)
+    show_figures(figures, console)
+    console.line(f"dataset: {run.place(SOFT_LABELS)}")
+    console.line(f"card:    {run.place(CARD)}")
+    return figures
+
+
+def may_flow(config: RunSettings, *, prefect: bool, update: bool) -> bool:
+    """Whether a Prefect flow is to do it, and not plain calls. Raises LicenceError first of all."""
+    check_licences(config.models)
+    if not prefect or (is_finished(config) and not update):
+        return False
+    # Prefect's own log lines would break into the progress; a server still gets them.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    return True
 
 
 def preview(config: RunConfig, n: int, console: Console) -> list[PreviewRow]:

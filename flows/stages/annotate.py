@@ -4,12 +4,11 @@ What an annotator said about a text is one record: all its votes or its probabil
 not be read, and what failed.
 """
 
-import hashlib
 from pathlib import Path
 
 from flows.run_settings import EmbeddedModel
 from flows.stages.family import read_stage
-from flows.store import FileEntry
+from flows.store import FileEntry, hash_input
 from flows.work import AnnotationContext, Job, Tick, shard_jobs
 from generators.annotation import (
     TEMPLATE,
@@ -34,7 +33,7 @@ class TextsStage:
 
     def plan(self, context: AnnotationContext) -> list[Job]:
         config = context.config
-        contents = [(path, _hash_files(Path(path))) for path in config.texts]
+        contents = [(path, hash_input(Path(path))) for path in config.texts]
         key = context.key(self.name, [contents, list(config.labels)], [])
         output = f"{context.folder}/texts.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=len(contents), key=key)]
@@ -43,11 +42,6 @@ class TextsStage:
         texts = load_annotation_texts(context.config.texts, context.config.labels)
         tick(job.rows)
         return [context.write_records(job, job.outputs[0], LabelledText, texts)]
-
-
-def _hash_files(path: Path) -> str:
-    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class AnnotateStage:

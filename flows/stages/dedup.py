@@ -6,7 +6,7 @@ Prompts are compared by their whole conversation: the same question behind other
 Two prompts whose numbers differ are never duplicates: "12 + 7" and "12 + 8" are two tasks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from filters.dedup import Duplicate, find_duplicates
 from flows.stages.consensus import CONSENSUS, read_verified
@@ -45,7 +45,12 @@ def read_accepted(context: Context) -> list[Answer]:
     for stage in answer_stages(context):
         ids = read_verified(context, stage)
         accepted += [a for a in read_stage(context, stage, "answers-", Answer) if a.id in ids]
-    return sorted(accepted, key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id))
+    return order_answers(accepted)
+
+
+def order_answers(answers: Iterable[Answer]) -> list[Answer]:
+    """By prompt and sample: the order in which duplicates are sought and rows chosen."""
+    return sorted(answers, key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id))
 
 
 def read_unique(context: Context) -> list[Answer]:

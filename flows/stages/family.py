@@ -13,6 +13,14 @@ from generators.tables import R, read_records
 SYNTHESISE = "synthesise"
 
 
+class Attempted(NamedTuple):
+    """Which operator was tried, and where."""
+
+    round: int
+    operator: str
+    domain: str
+
+
 class Family(NamedTuple):
     """All prompts by id, and what was decided about each attempt to evolve one."""
 
@@ -25,6 +33,13 @@ class Family(NamedTuple):
         """Seeds are always in; a child, and a prompt that a model wrote itself, when accepted."""
         verdict = self.drawn.get(prompt.id) or self.verdicts.get(prompt.id)
         return prompt.round == 0 if verdict is None else verdict.decision == "accept"
+
+    def describe_attempt(self, id: str) -> Attempted:
+        """What an attempt at evolving was; one that brought no child tells it by its id."""
+        if child := self.prompts.get(id):
+            return Attempted(child.round, child.operator, child.domain)
+        parent, operator, round = id.split(":")
+        return Attempted(int(round), operator, self.prompts[parent].domain)
 
     def survivors(self) -> list[Prompt]:
         """The merged pool of all rounds: seeds and accepted children, by round and id."""

@@ -1,10 +1,9 @@
 """Stage `seeds`: read and check the seed files, draw the procedural ones."""
 
-import hashlib
 from pathlib import Path
 
 from flows.config import RunConfig
-from flows.store import FileEntry
+from flows.store import FileEntry, hash_input
 from flows.work import Context, Job, Tick
 from generators.consensus import put_to_vote
 from generators.records import Prompt
@@ -17,7 +16,7 @@ class SeedsStage:
     name = "seeds"
 
     def plan(self, context: Context) -> list[Job]:
-        contents = [(path, _hash(path)) for path in context.config.seeds.paths]
+        contents = [(path, hash_input(Path(path))) for path in context.config.seeds.paths]
         config = context.config
         consensus = config.consensus and config.consensus.model_dump()
         key = context.key(self.name, [contents, config.seed, consensus], [])
@@ -37,9 +36,3 @@ def load_all_seeds(config: RunConfig, cycle: int) -> list[Prompt]:
     prompts = [p for path in config.seeds.paths for p in load_seeds(path, split="train", draw=draw)]
     distinct = {prompt.id: prompt for prompt in prompts}.values()
     return [put_to_vote(prompt, config.consensus) for prompt in distinct]
-
-
-def _hash(path: str) -> str:
-    place = Path(path)
-    files = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -10,9 +10,9 @@ import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flows import verbs
 from flows.annotate_figures import AnnotationFigures
 from flows.annotate_settings import load_annotation
-from flows.cli_annotate import annotate_texts
 from flows.console import Console
 from flows.stages.soft_labels import QUARANTINE, SOFT_LABELS, read_figures
 from flows.store import RunDirectory
@@ -101,7 +101,7 @@ def conduct_annotation(file: Path, *, update: bool = False) -> tuple[RunDirector
     """Conduct an annotation in this thread; return it with what it printed."""
     out = io.StringIO()
     console = Console(out=out, err=out)
-    annotate_texts(file, {}, console, prefect=False, update=update)
+    verbs.annotate(file, {}, console, prefect=False, update=update)
     return RunDirectory(load_annotation(file).root), out.getvalue()
 
 
