@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from flows.annotate_settings import AnnotateConfig
 from flows.config import RunConfig
 from flows.console import Console
-from flows.run_settings import PLACES, RunSettings, ServerModel
+from flows.run_settings import INERT, RunSettings, ServerModel
 from flows.stages.annotate import AnnotateStage, TextsStage
 from flows.stages.answer import AnswerStage
 from flows.stages.calibrate import CalibrateStage
@@ -47,7 +47,7 @@ from flows.store import (
     hold_run,
     write_file,
 )
-from flows.target import find_shortage, plan_wave
+from flows.target import plan_wave, tell_shortfall
 from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
 from generators.licence import check_licences
@@ -149,7 +149,7 @@ def conduct(
         with open_context(config.root, config, cycle=1) as context:
             for stage in stages:
                 conduct_stage(stage, context, console, conductor)
-            for shortage in find_shortage(context):
+            for shortage in tell_shortfall(context):
                 console.warn(shortage)
         finish_cycle(run)
     return run
@@ -266,7 +266,7 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
             yield f"{place}: {', '.join(old)} are now in the order {', '.join(new)}"
         for name in [*old, *(n for n in new if n not in old)]:
             inner = f"{place}.{name}" if place else name
-            if inner not in PLACES:
+            if inner not in INERT:
                 yield from list_changes(old.get(name), new.get(name), inner)
     elif old != new:
         yield f"{place}: {old!r} is now {new!r}"

@@ -55,7 +55,7 @@ class VllmModel(VllmSettings, ServerModel):
     kind: Literal["vllm"]
 
 
-PACES: dict[str, Any] = dict.fromkeys(
+INERT_OF_MODELS: dict[str, Any] = dict.fromkeys(
     (
         *("base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"),
         *("requests_per_minute", "tokens_per_minute", "breaker_failures", "breaker_pause_s"),
@@ -64,9 +64,9 @@ PACES: dict[str, Any] = dict.fromkeys(
     True,
 ) | {"serve": {"python", "env", "start_timeout_s", "stop_timeout_s", "max_restarts"}}
 """Settings of a model that decide nothing of what it answers."""
-SIZES = {"parameters": True}
+COUNTING = {"parameters": True}
 """Settings of a model that decide how many samples are drawn, and nothing of what they say."""
-PLACES = ("name", "runs_dir", "journal", "budget", "auto_evol")
+INERT = ("name", "runs_dir", "journal", "budget", "auto_evol")
 """Settings of a run that decide nothing of what it makes."""
 Model = Annotated[EmbeddedModel | EndpointModel | VllmModel, Field(discriminator="kind")]
 
@@ -104,8 +104,8 @@ class RunSettings(Record):
     def dump_decisive(self) -> dict[str, Any]:
         """The settings that decide what the run makes; not where it lies, nor where its servers
         are, how fast they are asked and what they may cost."""
-        exclude: Any = dict.fromkeys(PLACES, True)
-        exclude["models"] = {"__all__": PACES}
+        exclude: Any = dict.fromkeys(INERT, True)
+        exclude["models"] = {"__all__": INERT_OF_MODELS}
         return self.model_dump(mode="json", exclude=exclude)
 
 

@@ -61,7 +61,7 @@ def forecast(gained: int, asked: int, missing: int) -> int:
     return math.ceil(missing * asked / gained) if gained > 0 else asked
 
 
-def find_shortage(context: JobContext[Any]) -> Iterator[str]:
+def tell_shortfall(context: JobContext[Any]) -> Iterator[str]:
     """What to say if a finished run has fewer rows than were wanted."""
     config = context.config
     target = config.publish.target_rows if isinstance(config, RunConfig) else None

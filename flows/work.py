@@ -18,8 +18,8 @@ from flows.annotate_settings import AnnotateConfig, parse_settings
 from flows.config import RunConfig
 from flows.request_loop import RequestLoop, SharedClient
 from flows.run_settings import (
-    PACES,
-    SIZES,
+    COUNTING,
+    INERT_OF_MODELS,
     EmbeddedModel,
     EndpointModel,
     RunSettings,
@@ -185,7 +185,7 @@ class JobContext(NamedTuple, Generic[C]):
 
     def model_settings(self, name: str) -> Any:
         """The settings of a model that decide what it answers."""
-        return self.config.models[name].model_dump(mode="json", exclude=PACES | SIZES)
+        return self.config.models[name].model_dump(mode="json", exclude=INERT_OF_MODELS | COUNTING)
 
     def write(self, job: Job, path: str, write: Callable[[Path], Any]) -> FileEntry:
         """Have `write` fill one of a job's outputs, durably."""

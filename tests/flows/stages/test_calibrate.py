@@ -40,14 +40,14 @@ AGREEMENT = "cycle-0001/agreement-equality.json"
 JSON = {"content-type": "application/json"}
 ONCE = Counter(dict.fromkeys(LABELS, 1))
 """Each labelled pair is asked about once."""
-PLACES = ("a harbour", "a bakery", "a library", "a station", "a garden", "a kitchen")
+INERT = ("a harbour", "a bakery", "a library", "a station", "a garden", "a kitchen")
 TIMES = ("at dawn", "at noon", "on a Sunday", "in the rain", "after closing time")
 
 
 def describe_judged_run(folder: Path, url: str, **evolve: Any) -> dict[str, Any]:
     """One round of rewriting thirty tasks, and one sampler's answers."""
     settings = describe_run(folder, url)
-    tasks = [f"Describe {place} {time}." for place in PLACES for time in TIMES]
+    tasks = [f"Describe {place} {time}." for place in INERT for time in TIMES]
     seeds = [{"prompt": task, "domain": "writing"} | LICENSED for task in tasks]
     write_lines(folder / "seeds.jsonl", seeds)
     settings["evolve"] |= {"rounds": 1, "operators": ["add_constraints"], **evolve}
