@@ -5,6 +5,7 @@ together.
 """
 
 import asyncio
+import gc
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
@@ -19,6 +20,8 @@ class RequestLoop:
     """Runs coroutines for any thread; started when made."""
 
     def __init__(self) -> None:
+        # What was imported stays: the collector's walks through it would hold up all requests.
+        gc.freeze()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
         self._thread.start()

@@ -117,8 +117,9 @@ class Journal(Protocol):
         """Return the outcomes that are stored, by key."""
         ...
 
-    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> None:
-        """Store outcomes durably; keys that are stored already keep what they have."""
+    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> dict[str, Outcome]:
+        """Store outcomes durably; keys that are stored already keep what they have, which is
+        returned."""
         ...
 
 
@@ -165,9 +166,8 @@ async def answer_requests(
         answered = dict(zip(unit, outcomes, strict=True))
         fresh = {key: answered[key] for key in unit if key not in known}
         lasting = {k: o for k, o in fresh.items() if o.kind == "response" or o.permanent}
-        await journal.record(lasting, model=client.id)
         # Another process may have been first; then what it stored is the outcome here too.
-        known.update(fresh | await journal.find(list(lasting)))
+        known.update(fresh | await journal.record(lasting, model=client.id))
         if on_progress is not None:
             on_progress(sum(repeats[key] for key in fresh))
 

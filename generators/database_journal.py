@@ -13,9 +13,10 @@ its checksum is dropped and counts as not there.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, compress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
 from threading import Lock
 from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
@@ -35,8 +36,8 @@ W = TypeVar("W")
 class Table(Protocol):
     """The rows, as one database keeps them."""
 
-    def add(self, rows: Sequence[NewRow]) -> None:
-        """Write rows; where a key is there already, its row stays."""
+    def add(self, rows: Sequence[NewRow]) -> int:
+        """Write rows and count those written; where a key is there already, its row stays."""
         ...
 
     def find(self, keys: Sequence[str]) -> Iterator[StoredRow]:
@@ -73,7 +74,7 @@ class _Call(NamedTuple, Generic[W, T]):
     """What one caller wants of the database, and where it waits to be told."""
 
     wanted: W
-    done: Future[T]
+    told: asyncio.Future[T]
 
 
 class DatabaseJournal(ABC):
@@ -87,7 +88,7 @@ class DatabaseJournal(ABC):
         self.place = place
         self.run = run
         self._damaged = 0
-        self._writes: list[_Call[list[NewRow], None]] = []
+        self._writes: list[_Call[list[NewRow], dict[str, Outcome]]] = []
         self._finds: list[_Call[Sequence[str], dict[str, Outcome]]] = []
         self._lock = Lock()
 
@@ -118,13 +119,14 @@ class DatabaseJournal(ABC):
             return {}
         return await self._call(self._finds, keys, self._find)
 
-    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> None:
+    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> dict[str, Outcome]:
         """Store outcomes; they are durable when this returns, and even if it is cancelled they
-        are written. Keys that are stored already keep what they have."""
+        are written. Keys that are stored already keep what they have, which is returned."""
         if not outcomes:
-            return
+            return {}
         rows = [make_row(key, o, model=model, run=self.run) for key, o in outcomes.items()]
-        await self._call(self._writes, rows, self._write)
+        stored = await self._call(self._writes, rows, self._write)
+        return {key: outcome for key, outcome in stored.items() if outcome != outcomes[key]}
 
     def stats(self) -> JournalStats:
         """Count what the journal holds."""
@@ -153,32 +155,37 @@ class DatabaseJournal(ABC):
         self, calls: list[_Call[W, T]], wanted: W, work: Callable[[list[W]], list[T]]
     ) -> T:
         """Have work done in the journal's thread, for all calls at once that come till then."""
-        call: _Call[W, T] = _Call(wanted, Future())
+        call: _Call[W, T] = _Call(wanted, asyncio.get_running_loop().create_future())
         with self._lock:
             if not calls:
                 # Raises when the journal is closed, before anybody could wait for nothing.
                 self._thread.submit(self._serve, calls, work)
             calls.append(call)
-        return await asyncio.wrap_future(call.done)
+        return await call.told
 
     def _serve(self, calls: list[_Call[W, T]], work: Callable[[list[W]], list[T]]) -> None:
         """Do what all calls want, and tell those who still wait for it."""
         with self._lock:
             served = calls[:]
             calls.clear()
-        waiting = [call.done.set_running_or_notify_cancel() for call in served]
         try:
             results = work([call.wanted for call in served])
         except Exception as error:
-            for call in compress(served, waiting):
-                call.done.set_exception(error)
-        else:
-            for call, result in compress(zip(served, results, strict=True), waiting):
-                call.done.set_result(result)
+            results = [error] * len(served)
+        told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[T], T | Exception]]] = {}
+        for call, result in zip(served, results, strict=True):
+            told.setdefault(call.told.get_loop(), []).append((call.told, result))
+        for loop, results in told.items():
+            # Once for each loop: every wake-up is a struggle for the interpreter's lock.
+            with suppress(RuntimeError):  # closed meanwhile: nobody waits there
+                loop.call_soon_threadsafe(_tell, results)
 
-    def _write(self, wanted: list[list[NewRow]]) -> list[None]:
-        self._transact(lambda table: table.add([*chain(*wanted)]), "add")
-        return [None] * len(wanted)
+    def _write(self, wanted: list[list[NewRow]]) -> list[dict[str, Outcome]]:
+        """Write, and where not every key was new, look up what is stored."""
+        rows = [*chain(*wanted)]
+        if self._transact(lambda table: table.add(rows), "add") == len(rows):
+            return [{}] * len(wanted)
+        return self._find([[row.key for row in own] for own in wanted])
 
     def _find(self, wanted: list[Sequence[str]]) -> list[dict[str, Outcome]]:
         keys = [*dict.fromkeys(chain(*wanted))]
@@ -192,6 +199,17 @@ class DatabaseJournal(ABC):
             self._damaged += len(read.damaged)
         sound = read.sound
         return [{key: sound[key] for key in own if key in sound} for own in wanted]
+
+
+def _tell(results: Iterable[tuple[asyncio.Future[T], T | Exception]]) -> None:
+    """Tell those who still wait."""
+    for told, result in results:
+        if told.done():
+            continue
+        if isinstance(result, Exception):
+            told.set_exception(result)
+        else:
+            told.set_result(result)
 
 
 def _read_and_drop(table: Table, keys: Sequence[str]) -> Read:

@@ -82,9 +82,12 @@ class SqliteJournal(DatabaseJournal):
         self._connection.close()
 
     def _transact(self, work: Callable[[Table], T], aim: Aim) -> T:
-        kind = "DEFERRED" if aim in ("read", "scan") else "IMMEDIATE"
-        with self._explaining(), _transaction(self._connection, kind):
-            return work(_SqliteTable(self._connection))
+        table = _SqliteTable(self._connection)
+        with self._explaining():
+            if aim in ("read", "add"):
+                return work(table)  # one statement: a transaction by itself
+            with _transaction(self._connection, "DEFERRED" if aim == "scan" else "IMMEDIATE"):
+                return work(table)
 
     def _connect_once(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
@@ -143,9 +146,11 @@ class _SqliteTable:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def add(self, rows: Sequence[NewRow]) -> None:
-        insert = "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?)"
-        self._connection.executemany(insert, rows)
+    def add(self, rows: Sequence[NewRow]) -> int:
+        # One statement: each gives the interpreter's lock away and has to wait for it again.
+        fields = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(len(NewRow._fields)))
+        insert = f"INSERT OR IGNORE INTO outcomes SELECT {fields} FROM json_each(?)"
+        return self._connection.execute(insert, (json.dumps(rows),)).rowcount
 
     def find(self, keys: Sequence[str]) -> Iterator[StoredRow]:
         among = "WHERE key IN (SELECT value FROM json_each(?))"

@@ -242,15 +242,16 @@ class _PostgresTable:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, rows: Sequence[NewRow]) -> None:
+    def add(self, rows: Sequence[NewRow]) -> int:
         # In the order of their keys, so that two writers of the same keys never wait crosswise.
         columns = list(zip(*sorted(rows, key=lambda row: row.key), strict=True))
-        self._connection.execute(
+        written = self._connection.execute(
             f"INSERT INTO tutelage.outcomes ({COLUMNS}) SELECT * FROM unnest("
             "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[]) "
             "ON CONFLICT (key) DO NOTHING",
             [list(column) for column in columns],
         )
+        return written.rowcount
 
     def find(self, keys: Sequence[str]) -> Iterator[StoredRow]:
         query = f"SELECT id, {COLUMNS} FROM tutelage.outcomes WHERE key = ANY(%s)"

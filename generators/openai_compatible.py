@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from generators.retries import draw_backoff, read_retry_after
 from generators.structured import ask_for_repair, find_answer_faults
 
 if TYPE_CHECKING:
-    from httpx2 import AsyncClient
+    from httpx2 import URL, AsyncClient
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -265,7 +265,8 @@ class OpenAICompatibleClient:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body, separators=(",", ":")).encode()
         try:
-            response = await self._connect().request(method, path, content=content, headers=headers)
+            url = _locate(self.settings.base_url, path)
+            response = await self._connect().request(method, url, content=content, headers=headers)
         except (httpx2.RequestError, ClientError) as error:
             return self._explain_transport(error)
         self._reached = True
@@ -347,7 +348,6 @@ def _open_connections(settings: EndpointSettings) -> "AsyncClient":
     import openai
 
     return openai.DefaultAioHttpClient(
-        base_url=settings.base_url,
         timeout=httpx2.Timeout(
             settings.timeout_s, connect=min(CONNECT_TIMEOUT_S, settings.timeout_s), pool=None
         ),
@@ -356,6 +356,14 @@ def _open_connections(settings: EndpointSettings) -> "AsyncClient":
         ),
         headers={"User-Agent": "tutelage"},
     )
+
+
+@cache
+def _locate(base_url: str, path: str) -> "URL":
+    """Where requests go: read once, because reading a URL costs as much as sending a request."""
+    import httpx2
+
+    return httpx2.URL(base_url.rstrip("/") + path)
 
 
 def _list_causes(error: BaseException | None) -> list[BaseException]:

@@ -26,9 +26,10 @@ class DictJournal:
     async def find(self, keys: Sequence[str]) -> dict[str, Outcome]:
         return {key: self.rows[key] for key in keys if key in self.rows}
 
-    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> None:
-        for key, outcome in outcomes.items():
-            self.rows.setdefault(key, outcome)
+    async def record(self, outcomes: dict[str, Outcome], *, model: str) -> dict[str, Outcome]:
+        first = {key: self.rows[key] for key in outcomes if key in self.rows}
+        self.rows = outcomes | self.rows
+        return first
 
 
 class UnitsOfThree:

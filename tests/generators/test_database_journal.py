@@ -118,9 +118,10 @@ from generators.records import Usage
 async def work(journal, name):
     for i in range(60):
         outcome = Response(text=name, finish_reason="stop", usage=Usage())
-        await journal.record({f"shared{i}": outcome, f"{name}{i}": outcome}, model=name)
-        found = await journal.find([f"shared{i}"])
-        print(found[f"shared{i}"].text)
+        keys = f"shared{i}", f"{name}{i}"
+        first = await journal.record(dict.fromkeys(keys, outcome), model=name)
+        assert first.keys() <= {keys[0]}
+        print(first.get(keys[0], outcome).text)
 
 with make_journal(sys.argv[1]) as journal:
     asyncio.run(work(journal, sys.argv[2]))
