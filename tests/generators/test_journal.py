@@ -36,7 +36,7 @@ def test_calls_during_a_commit_share_the_next_one(tmp_path: Path) -> None:
     with SqliteJournal(tmp_path / "journal.sqlite") as journal:
         found = asyncio.run(use_much(journal))
         assert {*done} == {"INSERT", "SELECT"}
-        assert 3 <= len(done) <= 40
+        assert len(done) <= 40
         assert journal.stats().rows == 200
     assert found == [{str(i): respond(str(i))} for i in range(200)]
 
