@@ -11,27 +11,29 @@ MAX_NAMED = 5
 
 
 def check_disjoint(train: Sequence[Prompt], heldout: Sequence[Prompt]) -> None:
-    """Raise HeldOutError if a held-out prompt also occurs in training.
-
-    Two prompts are the same when their conversations are equal after normalising, or when they
-    are procedural with one signature (task and operands), however they are worded.
-    """
-    trained = {mark: prompt for prompt in train for mark in _marks(prompt)}
-    overlaps = [
-        (prompt, next((trained[mark] for mark in _marks(prompt) if mark in trained), None))
-        for prompt in heldout
-    ]
-    shared = [(prompt, twin) for prompt, twin in overlaps if twin is not None]
+    """Raise HeldOutError if a held-out prompt also occurs in training; see `find_shared`."""
+    shared = find_shared(heldout, train)
     if not shared:
         return
     named = "; ".join(
-        f"{_excerpt(prompt)} is trained on as {twin.id}" for prompt, twin in shared[:MAX_NAMED]
+        f"{show_prompt(prompt)} is trained on as {twin.id}" for prompt, twin in shared[:MAX_NAMED]
     )
     rest = f"; and {len(shared) - MAX_NAMED} more" if len(shared) > MAX_NAMED else ""
     raise HeldOutError(
         f"{len(shared)} of {len(heldout)} held-out prompts occur in training: {named}{rest}. "
         "Take them out of the seeds, or draw both sets anew with splits 'train' and 'heldout'."
     )
+
+
+def find_shared(prompts: Sequence[Prompt], others: Sequence[Prompt]) -> list[tuple[Prompt, Prompt]]:
+    """The prompts that are among the others too, each with its twin there.
+
+    Two prompts are the same when their conversations are equal after normalising, or when they
+    are procedural with one signature (task and operands), however they are worded.
+    """
+    known = {mark: prompt for prompt in others for mark in _marks(prompt)}
+    twins = [next((known[m] for m in _marks(p) if m in known), None) for p in prompts]
+    return [(p, twin) for p, twin in zip(prompts, twins, strict=True) if twin is not None]
 
 
 def _marks(prompt: Prompt) -> Iterator[Hashable]:
@@ -41,6 +43,7 @@ def _marks(prompt: Prompt) -> Iterator[Hashable]:
         yield signature(prompt.check)
 
 
-def _excerpt(prompt: Prompt, limit: int = 60) -> str:
+def show_prompt(prompt: Prompt, limit: int = 60) -> str:
+    """A prompt's id and the beginning of its text."""
     text = " ".join(prompt.text.split())
     return f'{prompt.id} ("{text if len(text) <= limit else text[: limit - 1] + "…"}")'

@@ -21,6 +21,7 @@ from cyclopts.validators import Number
 from flows.cli_annotate import annotate
 from flows.cli_journal import app as journal_app
 from flows.cli_optimise import optimise
+from flows.cli_rounds import rounds
 from flows.printing import Json, make_plain, open_console, print_result
 from generators.errors import TutelageError
 
@@ -229,6 +230,7 @@ def estimate(config: Path, /, *, json: Json = False) -> None:
 
 app.command(annotate, sort_key=9)
 app.command(optimise, sort_key=9)
+app.command(rounds, sort_key=9)
 app.command(journal_app)
 
 
@@ -286,7 +288,7 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> _Failure | None:
     """What an expected failure is called and says; `None` for a defect of ours."""
     match error:
         case KeyboardInterrupt():
-            resumes = arguments[:1] in (["run"], ["train"], ["annotate"], ["optimise"])
+            resumes = arguments[:1] in (["run"], ["train"], ["annotate"], ["optimise"], ["rounds"])
             hint = ": what is committed stays; type the same command to go on" if resumes else ""
             return _Failure(130, "Interrupted", f"interrupted{hint}")
         case CycloptsError():

@@ -97,6 +97,18 @@ class EvaluateSettings(Record):
     batch_size: int = Field(default=64, ge=1)
 
 
+class StopRuleSettings(Record):
+    """How `tutelage rounds` tells whether a round of evolution still pays."""
+
+    held_out: tuple[str, ...] = Field(min_length=1)
+    """JSONL files of seeds, others than the evaluation's."""
+    prompts: int = Field(default=200, ge=1)
+    """Prompts answered greedily after each round, for pass@1."""
+    max_tokens: int = Field(default=48, ge=1)
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    """A score has fallen when it lies below the last one by more than this."""
+
+
 class RunConfig(RunSettings):
     """A run: from seeds to an evaluated student."""
 
@@ -104,6 +116,8 @@ class RunConfig(RunSettings):
     evolve: EvolveSettings | None = None
     auto_evol: AutoEvolSettings | None = None
     """How `tutelage optimise` looks for a better method; a run itself takes none of it."""
+    stop_rule: StopRuleSettings | None = None
+    """How `tutelage rounds` finds how many rounds pay; a run itself takes none of it."""
     consensus: ConsensusSettings | None = None
     """Tasks of closed domains that no program can check are voted on by the samplers."""
     answer: AnswerSettings
@@ -189,6 +203,7 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     if known and not unmatched:
         yield from _find_consensus_problems(config)
     yield from _find_difficulty_problems(config)
+    yield from _find_stop_rule_problems(config)
     yield from _find_training_problems(config)
 
 
@@ -292,6 +307,19 @@ def _find_difficulty_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "difficulty.sampling.temperature", message
 
 
+def _find_stop_rule_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.stop_rule is None:
+        return
+    if config.evolve is None or config.train is None:
+        what = "a student is trained after each round of evolution"
+        yield "stop_rule", f"{what}: add the sections evolve and train"
+    tested = config.evaluate.held_out if config.evaluate else ()
+    for i, path in enumerate(config.stop_rule.held_out):
+        if path in tested:
+            message = f"{path} is also in evaluate.held_out; keep other prompts for the stop rule"
+            yield f"stop_rule.held_out.{i}", message
+
+
 def _find_match_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     remedies = {
         "parameters": "`parameters: …`, non-embedding and in billions",
@@ -352,6 +380,8 @@ def _named_files(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "evolve.credit", config.evolve.credit
     if config.evolve is not None and config.evolve.method is not None:
         yield "evolve.method", config.evolve.method
+    for i, path in enumerate(config.stop_rule.held_out if config.stop_rule else ()):
+        yield f"stop_rule.held_out.{i}", path
     if config.evaluate is not None:
         for i, path in enumerate(config.evaluate.held_out):
             yield f"evaluate.held_out.{i}", path

@@ -21,3 +21,5 @@ class JudgeFacts(Record):
     """Cohen's."""
     trusted: bool
     """Whether it was asked in the end; else the textual rules decided alone."""
+    unjudged: NonNegativeInt = 0
+    """Children that stayed although the judge, or the model asked to answer, said nothing."""

@@ -3,7 +3,10 @@
 from flows.facts_evolution import JudgeFacts
 from flows.intervals import Interval
 from flows.stages.calibrate import read_agreement
+from flows.stages.evolve import UNJUDGED
+from flows.stages.family import evolve_stages, read_stage
 from flows.work import Context, model_id
+from generators.records import Verdict
 from trainers.evaluate import wilson_interval
 
 
@@ -21,4 +24,9 @@ def gather_judge(context: Context) -> JudgeFacts | None:
         chance=agreement.chance,
         kappa=agreement.kappa,
         trusted=agreement.trusted,
+        unjudged=sum(
+            verdict.reason == UNJUDGED
+            for stage in evolve_stages(context)
+            for verdict in read_stage(context, stage, "verdicts-", Verdict)
+        ),
     )

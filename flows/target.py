@@ -86,7 +86,7 @@ def tell_shortfall(context: JobContext[Any]) -> Iterator[str]:
 def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> int:
     """The rows that the answers of whole stages and of these jobs would publish.
 
-    Votes that are not held yet, and difficulty that is not measured yet, count for nothing.
+    Votes that are not held yet count for nothing, and what the difficulty band will take counts.
     """
     paths = [path for job in jobs for path in job.outputs]
     answers = read_files(context, [p for p in paths if "/answers-" in p], Answer)

@@ -110,7 +110,11 @@ def tell_judge(judge: JudgeFacts) -> str:
     told += f" Its balanced accuracy is {format_share(judge.balanced_accuracy)},"
     limit = f"more than 20 points above chance ({format_share(judge.chance)})"
     if judge.trusted:
-        return f"{told} {limit}, so it was asked."
+        told += f" {limit}, so it was asked."
+        if judge.unjudged:
+            count = count_noun(judge.unjudged, "evolved prompt")
+            told += f" {count} stayed without its judgement, or without an answer to look at."
+        return told
     return f"{told} not {limit}, so it was not asked and the textual rules decided alone."
 
 

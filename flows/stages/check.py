@@ -9,6 +9,9 @@ from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Prompt, Verdict
 
+CHECKING = (*VERSIONS, VERSION)
+"""What decides which checks are fit to judge."""
+
 
 class CheckStage:
     """Every survivor of evolution is let on to be answered, or quarantined with the reason."""
@@ -16,7 +19,7 @@ class CheckStage:
     name = "check"
 
     def plan(self, context: Context) -> list[Job]:
-        key = context.key(self.name, [*VERSIONS, VERSION], evolve_stages(context))
+        key = context.key(self.name, CHECKING, evolve_stages(context))
         output = f"{context.folder}/verdicts-check.parquet"
         rows = len(read_family(context).survivors())
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]

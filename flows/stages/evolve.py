@@ -20,6 +20,7 @@ from flows.stages.answer import (
     load_sampler_examples,
 )
 from flows.stages.calibrate import CALIBRATE, judge_equality, read_agreement
+from flows.stages.check import CHECKING, judge_check
 from flows.stages.family import evolve_stages, read_family
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
@@ -41,6 +42,9 @@ from generators.operators import (
 from generators.prompting import hash_template
 from generators.records import Prompt, Verdict
 
+UNJUDGED = "survived_unjudged"
+"""Not eliminated, but a request to the judge or for the answer failed."""
+
 
 class EvolveStage:
     """One round: parents in, children and their verdicts out."""
@@ -60,7 +64,7 @@ class EvolveStage:
             context.model_settings(self.settings.model),
             [hash_template(form, name) for name in (*templates, COMPARISON)],
             describe_asking(context, config.samplers[0]),
-            JUDGING if FOLLOW_UP in templates else [],
+            [*JUDGING, *CHECKING] if FOLLOW_UP in templates else [],
             [config.seed, config.shard_rows, config.consensus and config.consensus.model_dump()],
         ]
         return shard_jobs(
@@ -141,11 +145,12 @@ class EvolveStage:
         return [settle(parent, name) for parent, name in chosen]
 
     def _answer_parents(self, context: Context, parents: Sequence[Prompt]) -> dict[str, str]:
-        """The answers that conversations are carried on after: the first one to each parent, if
-        it passes all that an answer must pass."""
-        if not parents:
+        """The answers that conversations are carried on after: the first one to each parent whose
+        check is fit to judge, if it passes all that an answer must pass."""
+        fit = [parent for parent in parents if judge_check(parent).decision == "accept"]
+        if not fit:
             return {}
-        drafts, outcomes = draw_probes(context, parents)
+        drafts, outcomes = draw_probes(context, fit)
         sampler = context.config.samplers[0]
         answers, verdicts = judge_outcomes(context, sampler, drafts, outcomes)
         accepted = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
@@ -163,11 +168,18 @@ class EvolveStage:
             verdicts[attempt.id] = _apply_rules(attempt, equal=equal.get(attempt.id))
         answers = self._probe(context, standing())
         for attempt in standing():
-            verdicts[attempt.id] = _apply_rules(attempt, answer=answers.get(attempt.id))
+            verdict = _apply_rules(attempt, answer=answers.get(attempt.id))
+            missing = [
+                *(["the judge gave no judgement"] if equal.get(attempt.id, True) is None else []),
+                *(["no answer came to look at"] if attempt.id not in answers else []),
+            ]
+            verdicts[attempt.id] = note_missing(verdict, missing)
         return [verdicts[attempt.id] for attempt in attempts]
 
-    def _judge_equality(self, context: Context, attempts: Sequence[Attempt]) -> dict[str, bool]:
-        """Ask the model which rewritten tasks equal their parents; no answer is no judgement.
+    def _judge_equality(
+        self, context: Context, attempts: Sequence[Attempt]
+    ) -> dict[str, bool | None]:
+        """Ask the model which rewritten tasks equal their parents; None where it does not say.
 
         A model that was measured and found unable to tell is not asked.
         """
@@ -177,11 +189,7 @@ class EvolveStage:
             return {}
         pairs = [(bare_text(attempt.parent), bare_text(_child(attempt))) for attempt in attempts]
         judgements = judge_equality(context, self.settings.model, pairs, None)
-        return {
-            attempt.id: equal
-            for attempt, equal in zip(attempts, judgements, strict=True)
-            if equal is not None
-        }
+        return {attempt.id: equal for attempt, equal in zip(attempts, judgements, strict=True)}
 
     def _probe(self, context: Context, attempts: Sequence[Attempt]) -> dict[str, str]:
         """The answer that each child gets, by the attempt."""
@@ -215,6 +223,13 @@ def leave_unanswered(parent: Prompt, draw: Draw) -> Attempt:
     message = "the first answer to the task is not verified, so no conversation is built on it"
     failure = Failure(reason="parent_unanswered", message=message, permanent=True)
     return Attempt(parent, FOLLOW_UP, draw.round, failure=failure)
+
+
+def note_missing(verdict: Verdict, missing: Sequence[str]) -> Verdict:
+    """A survivor of which not everything could be asked says so; the other rules let it pass."""
+    if verdict.decision != "accept" or not missing:
+        return verdict
+    return verdict.model_copy(update={"reason": UNJUDGED, "evidence": "; ".join(missing)})
 
 
 def judge_text(attempt: Attempt) -> Verdict:

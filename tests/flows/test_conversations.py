@@ -9,8 +9,16 @@ import pytest
 from filters.verify import verify
 from flows.store import RunDirectory
 from generators.records import Prompt, Verdict
-from generators.tables import read_records
-from tests.flows.small_run import conduct_plainly, describe_run, read_settings, rows_of
+from tests.flows.small_run import (
+    LICENSED,
+    TOPICS,
+    conduct_plainly,
+    describe_run,
+    read_cycle,
+    read_settings,
+    rows_of,
+    write_lines,
+)
 from tests.flows.teacher import NEXT_TURNS, SUM, TALK, Teacher
 from tests.generators.loopback import Call
 
@@ -31,14 +39,8 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Talk:
         settings["consensus"] = {"domains": ["maths"], "threshold": 0.6}
         run, _ = conduct_plainly(read_settings(folder / "small.yaml", settings))
         calls = teacher.asked_since(0)
-    files = sorted(run.place("cycle-0001").glob("prompts-round-*.parquet"))
-    prompts = {p.id: p for file in files for p in read_records(file, Prompt)}
+    prompts = {p.id: p for p in read_cycle(run, "prompts-round-", Prompt)}
     return Talk(run, prompts, calls)
-
-
-def read_verdicts(run: RunDirectory, prefix: str) -> list[Verdict]:
-    files = sorted(run.place("cycle-0001").glob(f"verdicts-{prefix}*.parquet"))
-    return [verdict for file in files for verdict in read_records(file, Verdict)]
 
 
 def continued(talk: Talk) -> list[Prompt]:
@@ -53,6 +55,7 @@ def test_a_child_is_its_parents_conversation_and_one_turn_more(talk: Talk) -> No
         assert child.messages[:-2] == parent.messages
         assert [m.role for m in child.messages[-2:]] == ["assistant", "user"]
         turn = child.text.partition("\n\n")[0]  # a truncated one is rejected as unfinished
+        assert turn
         assert SUM.search(turn) or any(told.startswith(turn) for told in NEXT_TURNS)
 
 
@@ -65,7 +68,7 @@ def test_what_is_carried_on_was_verified(talk: Talk) -> None:
 
 
 def test_a_task_without_a_verified_answer_is_not_carried_on(talk: Talk) -> None:
-    verdicts = read_verdicts(talk.run, "evolve")
+    verdicts = read_cycle(talk.run, "verdicts-evolve", Verdict)
     left = [v for v in verdicts if v.reason == "parent_unanswered"]
     assert len(left) >= 3
     assert {v.decision for v in left} == {"quarantine"}
@@ -93,10 +96,30 @@ def test_published_conversations_have_several_turns(talk: Talk) -> None:
         assert json.loads(row["check"])["kind"] in ("constraint", "consensus")
 
 
-def test_the_whole_conversation_is_answered(talk: Talk, tmp_path: Path) -> None:
+def test_the_whole_conversation_is_answered(talk: Talk) -> None:
     ids = {row["prompt_id"] for row in rows_of(talk.run.place("dataset/train.parquet"))}
     published = [talk.prompts[id] for id in ids if len(talk.prompts[id].messages) > 1]
+    assert len(published) >= 3
     sent = [call.body["messages"] for call in talk.calls if "messages" in call.body]
     for prompt in published:
         turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
         assert turns in sent
+
+
+def test_task_whose_check_is_not_fit_is_not_carried_on(tmp_path: Path) -> None:
+    """Gibberish has no comma either: an answer that only had to have none is not verified."""
+    check = {"kind": "constraint", "constraints": [{"id": "punctuation:no_comma"}]}
+    with Teacher() as teacher:
+        settings = describe_run(tmp_path, teacher.url)
+        unfit = [
+            {"prompt": text, "domain": "writing", "check": check} | LICENSED for text in TOPICS
+        ]
+        write_lines(tmp_path / "seeds.jsonl", unfit)
+        settings["evolve"] |= {"operators": ["follow_up"], "rounds": 1}
+        run, _ = conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+
+    reasons = [(v.decision, v.reason) for v in read_cycle(run, "verdicts-evolve", Verdict)]
+    assert reasons == [("quarantine", "parent_unanswered")] * len(TOPICS)
+    fates = [(v.decision, v.reason) for v in read_cycle(run, "verdicts-check", Verdict)]
+    assert fates == [("quarantine", "shuffled_passes")] * len(TOPICS)
+    assert rows_of(run.place("dataset/train.parquet")) == []

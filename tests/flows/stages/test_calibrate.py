@@ -40,14 +40,14 @@ AGREEMENT = "cycle-0001/agreement-equality.json"
 JSON = {"content-type": "application/json"}
 ONCE = Counter(dict.fromkeys(LABELS, 1))
 """Each labelled pair is asked about once."""
-INERT = ("a harbour", "a bakery", "a library", "a station", "a garden", "a kitchen")
+PLACES = ("a harbour", "a bakery", "a library", "a station", "a garden", "a kitchen")
 TIMES = ("at dawn", "at noon", "on a Sunday", "in the rain", "after closing time")
 
 
 def describe_judged_run(folder: Path, url: str, **evolve: Any) -> dict[str, Any]:
     """One round of rewriting thirty tasks, and one sampler's answers."""
     settings = describe_run(folder, url)
-    tasks = [f"Describe {place} {time}." for place in INERT for time in TIMES]
+    tasks = [f"Describe {place} {time}." for place in PLACES for time in TIMES]
     seeds = [{"prompt": task, "domain": "writing"} | LICENSED for task in tasks]
     write_lines(folder / "seeds.jsonl", seeds)
     settings["evolve"] |= {"rounds": 1, "operators": ["add_constraints"], **evolve}
@@ -83,6 +83,12 @@ def refuse_pairs(call: Call) -> Fault | None:
     """No pair of tasks is compared at all."""
     is_pair = bool(call.body) and read_pair(call.asked) is not None
     return Fault(400, error_body("no comparisons")) if is_pair else None
+
+
+def refuse_new_pairs(call: Call) -> Fault | None:
+    """Only the labelled pairs are compared."""
+    is_new = bool(call.body) and read_pair(call.asked) not in {None, *ONCE}
+    return Fault(400, error_body("no comparisons")) if is_new else None
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +143,19 @@ def test_judge_that_gives_no_answer_is_not_asked(tmp_path: Path) -> None:
     assert count_reasons(run)["survived"] > 15
     told = run.place("report.html").read_text(encoding="utf-8")
     assert "132 answers that could not be read counted as wrong." in told
+
+
+def test_children_that_a_trusted_judge_says_nothing_of_are_told(tmp_path: Path) -> None:
+    with Teacher(refuse_new_pairs) as teacher:
+        settings = describe_judged_run(tmp_path, teacher.url)
+        run, _ = conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+        asked = len(compared(teacher.calls) - ONCE)
+    reasons = count_reasons(run)
+    stayed = reasons["survived_unjudged"]
+    assert asked >= stayed > 10  # what a model then apologises for goes
+    assert "survived" not in reasons
+    told = run.place("report.html").read_text(encoding="utf-8")
+    assert f"so it was asked. {stayed} evolved prompts stayed without its judgement" in told
 
 
 @pytest.mark.parametrize(

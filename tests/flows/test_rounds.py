@@ -1,0 +1,193 @@
+"""How many rounds pay: where the search ends, what it takes, and that nothing is asked twice."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.config import RunConfig
+from flows.console import Console
+from flows.intervals import Interval
+from flows.pipeline import PlainConductor
+from flows.rounds import RoundSearch, Trial, find_gain, find_rounds, until_fall
+from flows.stages.evaluate import ArmResult
+from flows.store import RunDirectory
+from generators.errors import ConfigError, HeldOutError
+from tests.flows.small_run import (
+    LICENSED,
+    add_training,
+    conduct_plainly,
+    describe_run,
+    read_settings,
+    rows_of,
+    write_lines,
+)
+from tests.flows.teacher import Teacher
+from trainers.evaluate import Estimate, PassScore
+
+
+def describe_search(folder: Path, url: str, student: Path) -> dict[str, Any]:
+    """The small run with a student, and other held-out prompts for the stop rule."""
+    settings = add_training(describe_run(folder, url), folder, student)
+    cakes = {"procedural": {"task": "template:bakery", "count": 8}, "domain": "maths"}
+    write_lines(folder / "kept.jsonl", [cakes | LICENSED])
+    settings["train"] |= {"max_steps": 5}
+    rule = {"held_out": [str(folder / "kept.jsonl")], "prompts": 6, "max_tokens": 4}
+    return settings | {"stop_rule": rule}
+
+
+def search(config: RunConfig) -> tuple[RoundSearch, str]:
+    out = io.StringIO()
+    console = Console(out=out, err=io.StringIO())
+    return find_rounds(config, console, PlainConductor()), out.getvalue()
+
+
+def list_trials(*scores: float) -> Iterator[Trial]:
+    for i, score in enumerate(scores):
+        value = Interval(value=score, low=0, high=1)
+        yield Trial(rounds=i + 1, rows=10, score=value, gain=None, run=f"runs/{i + 1}")
+
+
+@pytest.mark.parametrize(
+    ("scores", "tolerance", "tried"),
+    [
+        pytest.param((0.3, 0.5, 0.4, 0.9), 0.0, 3, id="a fall ends it"),
+        pytest.param((0.3, 0.3, 0.4), 0.0, 3, id="no gain is no fall"),
+        pytest.param((0.5, 0.45, 0.3, 0.9), 0.1, 3, id="small falls are borne"),
+        pytest.param((0.5, 0.4), 0.0, 2, id="at the last round"),
+        pytest.param((0.5,), 0.0, 1, id="one round"),
+    ],
+)
+def test_no_round_is_begun_after_a_fall(
+    scores: tuple[float, ...], tolerance: float, tried: int
+) -> None:
+    trials = list_trials(*scores)
+
+    assert [trial.rounds for trial in until_fall(trials, tolerance)] == [*range(1, tried + 1)]
+    assert len(list(trials)) == len(scores) - tried
+
+
+def list_bodies(teacher: Teacher) -> list[str]:
+    """What was asked, the look at the server before each run left out."""
+    bodies = [call.body for call in teacher.calls if call.path != "/v1/models"]
+    return [json.dumps(body, sort_keys=True) for body in bodies]
+
+
+def score(**correct: int) -> PassScore:
+    return PassScore(
+        prompts=len(correct),
+        samples=1,
+        correct=correct,
+        pass_at={1: Estimate(0.5, 0, 1)},
+        reasons={},
+        truncated=0,
+        mean_tokens=1,
+    )
+
+
+def test_gain_is_counted_prompt_by_prompt() -> None:
+    gain = find_gain(score(a=0, b=1, c=0, d=1), score(d=1, c=1, b=1, a=0))
+
+    assert (gain.value, gain.low, gain.high) == (0.25, 0.0, 0.75)
+
+
+def test_trials_ask_nothing_twice_and_the_run_nothing_more(
+    tmp_path: Path, tiny_model_dir: Path
+) -> None:
+    with Teacher() as teacher:
+        settings = describe_search(tmp_path, teacher.url, tiny_model_dir)
+        file = tmp_path / "small.yaml"
+        found, printed = search(read_settings(file, settings))
+        asked = list_bodies(teacher)
+        again, _ = search(read_settings(file, settings))
+        best = settings["evolve"] | {"rounds": found.rounds}
+        run, _ = conduct_plainly(read_settings(file, settings | {"evolve": best}))
+        assert list_bodies(teacher) == asked
+
+    assert len(set(asked)) == len(asked) > 100
+    assert again == found
+    assert found == RoundSearch.model_validate_json(Path(found.summary).read_bytes())
+    assert [trial.rounds for trial in found.trials] == [1, 2][: len(found.trials)]
+    for trial in found.trials:
+        trial_run = RunDirectory(Path(trial.run))
+        assert trial_run.root.name == f"small-rounds-{trial.rounds}"
+        assert trial.rows == len(rows_of(trial_run.place("dataset/train.parquet")))
+        result = ArmResult.model_validate_json(
+            trial_run.place("evaluation/after.json").read_bytes()
+        )
+        assert (result.pass_1.prompts, trial.score) == (6, Interval.of(result.pass_1.pass_at[1]))
+        assert result.by_task.keys() == {"template:bakery"}
+    best_trial = next(trial for trial in found.trials if trial.rounds == found.rounds)
+    assert best_trial.score.value == max(trial.score.value for trial in found.trials)
+    assert rows_of(run.place("dataset/train.parquet")) == rows_of(
+        RunDirectory(Path(best_trial.run)).place("dataset/train.parquet")
+    )
+    assert f"Set evolve.rounds: {found.rounds}\n" in printed
+
+
+def test_prompts_of_the_evaluation_are_refused(tmp_path: Path, tiny_model_dir: Path) -> None:
+    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    copied = tmp_path / "copied.jsonl"
+    copied.write_text((tmp_path / "held.jsonl").read_text())
+    settings["stop_rule"]["held_out"] = [str(copied)]
+    config = read_settings(tmp_path / "small.yaml", settings)
+
+    with pytest.raises(HeldOutError) as raised:
+        search(config)
+
+    message = str(raised.value)
+    assert message.startswith(
+        "small: 6 of 6 prompts in stop_rule.held_out are in evaluate.held_out as well: "
+    )
+    assert message.endswith(
+        ". A score that chose the rounds proves nothing about them; keep other prompts for the "
+        "stop rule."
+    )
+    assert not config.root.with_name("small-rounds-1").exists()
+
+
+def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
+    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    del settings["stop_rule"]
+
+    with pytest.raises(ConfigError) as raised:
+        search(read_settings(tmp_path / "small.yaml", settings))
+
+    assert str(raised.value) == (
+        "small: there is no stop_rule section: name prompts in stop_rule.held_out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("left_out", "named", "complaint"),
+    [
+        pytest.param(
+            "train",
+            "kept",
+            "stop_rule: a student is trained after each round of evolution: add the sections "
+            "evolve and train",
+            id="no student",
+        ),
+        pytest.param(
+            "auto_evol",
+            "held",
+            "held.jsonl is also in evaluate.held_out; keep other prompts for the stop rule",
+            id="the evaluation's file",
+        ),
+        pytest.param("auto_evol", "gone", "gone.jsonl: no such file", id="no file"),
+    ],
+)
+def test_settings_that_cannot_be(
+    tmp_path: Path, tiny_model_dir: Path, left_out: str, named: str, complaint: str
+) -> None:
+    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    settings["stop_rule"]["held_out"] = [str(tmp_path / f"{named}.jsonl")]
+    settings.pop(left_out, None)
+
+    with pytest.raises(ConfigError) as raised:
+        read_settings(tmp_path / "small.yaml", settings)
+
+    assert complaint in str(raised.value)
