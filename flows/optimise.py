@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.config import RunConfig
 from flows.console import Console
 from flows.method_search import CANDIDATES, Batches, Candidate, Search, text_of
-from flows.pipeline import probe_endpoints
+from flows.pipeline import probe_places
 from flows.stages.seeds import load_all_seeds
 from flows.store import MANIFEST, hold_run, write_durably
 from flows.work import open_context
@@ -63,7 +63,7 @@ def optimise_method(config: RunConfig, console: Console) -> MethodSearch:
     if (own.root / MANIFEST).exists():
         raise RunError(f"{own.root}: a run lies here; rename it, or give this one another name.")
     refuse_strangers(own.root)
-    probe_endpoints(own)
+    probe_places(own)
     with hold_run(own.root), open_context(own.root, own, cycle=1) as context:
         search = Search(context, config.auto_evol, config.evolve, batches)
         search.run(console)

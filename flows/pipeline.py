@@ -50,6 +50,7 @@ from flows.store import (
 from flows.target import plan_wave, tell_shortfall
 from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
+from generators.journal_place import make_journal
 from generators.licence import check_licences
 from generators.records import digest
 
@@ -137,7 +138,7 @@ def conduct(
             check_unchanged(config)
         settled = is_finished(config) and not update
         if not settled:
-            probe_endpoints(config)
+            probe_places(config)
         run, stages = open_run(config, settled=settled), choose_stages(config)
         for path in run.sweep():
             console.warn(f"removed a leftover of an interrupted run: {path}")
@@ -272,9 +273,10 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
         yield f"{place}: {old!r} is now {new!r}"
 
 
-def probe_endpoints(config: RunSettings) -> None:
-    """Raise EndpointError for a server that cannot be reached, before anything is begun; one of our
-    own is not started, but ConfigError or ModelError tells that it could not be."""
+def probe_places(config: RunSettings) -> None:
+    """Raise EndpointError for a server that cannot be reached and RunError for such a journal,
+    before anything is begun; a server of our own is not started, but ConfigError or ModelError
+    tells that it could not be."""
     import asyncio
 
     from flows.work import make_client
@@ -292,6 +294,8 @@ def probe_endpoints(config: RunSettings) -> None:
             client = make_client(model)
             assert isinstance(client, OpenAICompatibleClient | ManagedVllmClient)
             asyncio.run(probe(client))
+    with make_journal(config.journal_place):
+        pass
 
 
 def finish_cycle(run: RunDirectory) -> None:

@@ -28,6 +28,8 @@ ARGUMENTS = {
     "verify": "FILE",
     "estimate": "CONFIG",
     "optimise": "CONFIG",
+    "rounds": "CONFIG",
+    "annotate": "CONFIG",
 }
 VERBS = list(ARGUMENTS)
 HEAVY = [

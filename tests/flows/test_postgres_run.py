@@ -1,16 +1,21 @@
 """A run whose journal is on PostgreSQL: the same dataset, through a kill of each side."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.work import attach_context
+from generators.errors import RunError
 from generators.journal_place import make_journal
 from tests.flows.conftest import Finished
 from tests.flows.kills import run_until
-from tests.flows.small_run import describe_run, write_config
+from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
 from tests.flows.teacher import Teacher
 from tests.flows.test_kill import CONCURRENCY, TRAIN
+from tests.flows.test_refusals import find_free_port
 from tests.postgres_server import PASSWORD, PostgresServer
 
 
@@ -46,3 +51,18 @@ def test_run_and_server_are_killed_and_the_dataset_is_the_same(
     with make_journal(finished.config.journal_place) as journal:
         assert context.resources.journal.stats() == journal.stats()
     context.resources.close()
+
+
+def test_journal_that_cannot_be_reached_stops_the_run_before_it_begins(tmp_path: Path) -> None:
+    url = f"postgresql://me@127.0.0.1:{find_free_port()}/none"
+    with Teacher() as teacher:
+        settings = describe_run(tmp_path, teacher.url) | {"journal": url}
+        with pytest.raises(RunError, match=re.escape(url)) as raised:
+            conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+        assert teacher.asked_since(0) == []
+
+    assert str(raised.value).endswith(
+        "; check the URL, and that the server runs and lets this user in; a password comes from "
+        "PGPASSWORD or ~/.pgpass"
+    )
+    assert not (tmp_path / "runs" / "small" / "manifest.json").exists()
