@@ -141,10 +141,10 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
         labelled = [build_comparison(form, pair.first, pair.second) for pair in pairs]
         yield _make_row(config, CALIBRATE, model, labelled, 1, 0)
     for round in range(1, settings.rounds + 1):
-        # Each round has lengthened what it rewrites by one answer at most; the judge reads both.
-        lengthenings = (round - 1) * len(rewrites) + (2 * round - 1) * len(comparisons)
-        asked, grown = [*rewrites, *comparisons], longest * lengthenings
-        yield _make_row(config, f"evolve-{round}", model, asked, 1, grown)
+        # Each round has lengthened what it rewrites by one turn at most; the judge reads two tasks.
+        grown = (round - 1) * len(rewrites) * _longest_turn(config, settings)
+        grown += (2 * round - 1) * len(comparisons) * longest
+        yield _make_row(config, f"evolve-{round}", model, [*rewrites, *comparisons], 1, grown)
 
 
 def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:

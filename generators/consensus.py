@@ -21,13 +21,16 @@ class ConsensusSettings(Record):
     min_votes: int = Field(default=4, ge=2)
     """Fewer samples elect nothing."""
 
-    def open_vote(self) -> ConsensusCheck:
-        """The check of a task that has not been voted on yet."""
-        return ConsensusCheck(votes={}, n=0, threshold=self.threshold)
+
+def open_vote(domain: str, settings: ConsensusSettings | None) -> ConsensusCheck | None:
+    """The check of a task that has not been voted on yet; None where its domain does not vote."""
+    if settings is None or domain not in settings.domains:
+        return None
+    return ConsensusCheck(votes={}, n=0, threshold=settings.threshold)
 
 
 def put_to_vote(prompt: Prompt, settings: ConsensusSettings | None) -> Prompt:
     """The prompt with an open vote for its check, if it has none and its domain votes."""
-    if settings is None or prompt.check is not None or prompt.domain not in settings.domains:
+    if prompt.check is not None:
         return prompt
-    return prompt.model_copy(update={"check": settings.open_vote()})
+    return prompt.model_copy(update={"check": open_vote(prompt.domain, settings)})

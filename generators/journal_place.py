@@ -14,9 +14,13 @@ from generators.errors import ConfigError, RunError
 FILE = "journal.sqlite"
 """The journal's name in a folder of runs."""
 POSTGRES = ("postgresql://", "postgres://")
+_HOST = r"(?:\[[\da-fA-F:.]+\]|[^:@/?,]*)(?::\d+)?"
 # A password that was not written as a URL wants it may hold an @ or a slash, so it is taken to go
-# on to the last @ there is.
-_PASSWORDS = re.compile(r"(?<=://)(?P<user>[^:@/?]*):.*@|(?<=[?&])(?P<name>(?:ssl)?password)=[^&]*")
+# on to the last @ there is; unless what stands there reads as hosts, a database and parameters.
+_PASSWORDS = re.compile(
+    rf"(?<=://)(?!{_HOST}(?:,{_HOST})*/[^@/?]*\?\w+=)(?P<user>[^:@/?]*):.*@"
+    r"|(?<=[?&])(?P<name>(?:ssl)?password)=[^&]*"
+)
 
 
 def is_postgres(place: str) -> bool:

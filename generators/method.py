@@ -30,6 +30,15 @@ MAX_CHARACTERS = 4_000
 """Longer diagnoses and methods are not used."""
 _HEAD = '{% extends "chat/rewrite.frame" %}\n{% block how %}{% raw %}'
 _TAIL = "{% endraw %}{% endblock %}\n"
+_FAULTS = (
+    jinja2.TemplateError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template may raise: expressions are evaluated, by whomever they were written."""
 _SCAFFOLD = re.compile(
     r"^\s*-{5,}\s*$"  # the lines between which the frame sets the task
     r"|\{\{|\{%|\{\#|\bendraw\b"  # places to be filled in
@@ -135,10 +144,12 @@ def find_method_fault(file: Path) -> str | None:
         frames = list_frames(file)
         if FRAME not in frames:
             return f'{file}: does not extend the frame: begin it with {{% extends "{FRAME}" %}}'
+        if missing := next((f for f in frames if not (TEMPLATES / f).is_file()), None):
+            return f"{file}: includes {missing!r}, and there is no such template; take it out"
         request = render_request("chat", file, Sampling(), 0, task="Name a tree.")
     except UnicodeDecodeError:
         return f"{file}: not UTF-8; write it anew in that encoding"
-    except jinja2.TemplateError as error:
+    except _FAULTS as error:
         return f"{file}: not a template that can be used: {error}"
     if "Name a tree." not in request.messages[0].content:
         return f"{file}: does not show the task: override the block `how` alone"

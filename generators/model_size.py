@@ -9,6 +9,7 @@ import json
 import math
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ _TABLE = re.compile(
     r"lm_head|embed_out)\."
 )
 _TOKENS = re.compile(r"(?:^|\.)(?:embed_tokens|embed_in|word_embeddings|tok_embeddings|wte)\.")
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+# Not `num_experts_per_tok`: dense models of such a family have that too.
+_EXPERTS = re.compile(r"(?:moe_)?(?:num|n)_(?:\w+_)?experts")
 _MAX_HEADER = 100 << 20
 
 
@@ -34,8 +36,8 @@ def count_parameters(name: str) -> int:
     """
     folder = _find_folder(name)
     config = _read_json(name, folder / "config.json")
-    if experts := next((key for key in _EXPERTS if (config.get(key) or 0) > 1), None):
-        raise _uncountable(name, f"it is a mixture of experts ({experts}: {config[experts]})")
+    if experts := _find_experts(config):
+        raise _uncountable(name, f"it is a mixture of experts ({experts})")
     tensors: dict[str, Any] = {}
     for file in _list_files(name, folder):
         tensors |= _read_header(name, file)
@@ -59,6 +61,19 @@ def _find_folder(name: str) -> Path:
     if not isinstance(config, str):
         raise _uncountable(name, "it has not been downloaded to this machine")
     return Path(config).parent
+
+
+def _find_experts(config: Mapping[str, Any]) -> str | None:
+    """The setting that tells of several experts, with its value, in whichever part it stands."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if found := _find_experts(value):
+                return f"{key}.{found}"
+        elif _EXPERTS.fullmatch(key):
+            counts = value if isinstance(value, list) else [value]
+            if any(isinstance(count, int) and count > 1 for count in counts):
+                return f"{key}: {value}"
+    return None
 
 
 def _list_files(name: str, folder: Path) -> list[Path]:

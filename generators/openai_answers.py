@@ -226,13 +226,13 @@ def _read_choice(choice: _Choice, usage: Usage, expected: Expected) -> Outcome:
     cut = usage.completion_tokens >= expected.max_tokens
     finish = FINISH_REASONS.get(choice.finish_reason or "", "length" if cut else "stop")
     outcome = _compose_response(choice, usage, finish)
-    if expected.top_logprobs and outcome.kind == "response" and choice.logprobs is None:
-        raise EndpointError(f"the answer came without log-probabilities; {REMEDY_NO_LOGPROBS}")
     wanted = expected.logprobs or expected.top_logprobs
-    if outcome.kind == "failure" or not wanted or choice.logprobs is None:
+    if outcome.kind == "failure" or not wanted:
+        return outcome
+    if choice.logprobs is None and not expected.top_logprobs:
         return outcome
     try:
-        logprobs = _Logprobs.model_validate(choice.logprobs)
+        logprobs = _Logprobs.model_validate({} if choice.logprobs is None else choice.logprobs)
     except ValidationError as error:
         return _say_where("logprobs", error)
     found: dict[str, Any] = {}
@@ -251,13 +251,23 @@ def _list_logprobs(logprobs: _Logprobs) -> tuple[float, ...] | None:
 
 
 def _list_alternatives(logprobs: _Logprobs) -> dict[str, float]:
-    """Of the most probable first tokens, by their texts. Of tokens that are parts of a character,
-    and so have one text, the most probable counts."""
-    if logprobs.content is not None:
-        listed = logprobs.content[0].top_logprobs or () if logprobs.content else ()
-        pairs = [(one.token, one.logprob) for one in listed]
+    """Of the most probable first tokens, by their texts; none where no token was sampled. Of
+    tokens that are parts of a character, and so have one text, the most probable counts.
+
+    Raises EndpointError where the server tells no alternatives: it would tell as little about
+    every other answer.
+    """
+    told = logprobs.top_logprobs if logprobs.content is None else logprobs.content
+    if () in (told, logprobs.token_logprobs):
+        return {}
+    first = told[0] if told else None
+    alternatives = first.top_logprobs if isinstance(first, _Token) else first
+    if alternatives is None:
+        raise EndpointError(f"the answer came without log-probabilities; {REMEDY_NO_LOGPROBS}")
+    if isinstance(alternatives, dict):
+        pairs = list(alternatives.items())
     else:
-        pairs = list(((logprobs.top_logprobs or (None,))[0] or {}).items())
+        pairs = [(one.token, one.logprob) for one in alternatives]
     return dict(sorted(pairs, key=lambda pair: pair[1]))
 
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from generators import constraints, procedural
 from generators.clients import Failure, Outcome, Request, Sampling, draw_seed
-from generators.consensus import ConsensusSettings
+from generators.consensus import ConsensusSettings, open_vote
 from generators.credit import Credits, draw_operator
 from generators.operator_sets import METHOD, OPERATORS, list_operators
 from generators.prompting import Form, Template, hash_template, render_request
@@ -162,10 +162,10 @@ def build_rewrite(
     answer: str | None = None,
 ) -> Request:
     """The request that asks the model to rewrite the parent's task, or to ask on after an
-    `answer` to it."""
+    `answer` to it, the whole conversation in view."""
     seed, slots = draw.seed(parent.id, operator, 0), {"task": bare_text(parent)}
     if answer is not None:
-        slots["answer"] = answer
+        slots |= {"answer": answer, "earlier": _list_earlier_turns(parent)}
     return render_request(form, settings.find_template(operator), settings.sampling, seed, **slots)
 
 
@@ -187,10 +187,8 @@ def read_rewrite(
     if isinstance(outcome, Failure):
         return Attempt(parent, operator, draw.round, failure=outcome)
     text = clean_rewrite(outcome.text)
-    check = None
-    if consensus is not None and parent.domain in consensus.domains:
-        check = consensus.open_vote()
-    elif text and parent.domain in settings.open_domains:
+    check = open_vote(parent.domain, consensus)
+    if check is None and text and parent.domain in settings.open_domains:
         check = draw_check(text, settings, draw.seed(parent.id, operator, "constraint"))
     child = parent.child(
         carry_on(parent, answer, state_check(text, check)),
@@ -217,7 +215,7 @@ def _evolve_constraint(
     existing = parent.check.constraints if isinstance(parent.check, ConstraintCheck) else ()
     check = draw_check(text, settings, draw.seed(parent.id, operator), existing=existing)
     if check is None or len(check.constraints) == len(existing):
-        message = "every constraint of the catalogue is settled by the task already"
+        message = "no constraint fits that demands something and is not settled already"
         failure = Failure(reason="no_constraint_fits", message=message, permanent=True)
         return Attempt(parent, operator, draw.round, failure=failure)
     child = parent.child(
@@ -281,6 +279,11 @@ def bare_text(prompt: Prompt) -> str:
     if isinstance(prompt.check, ConstraintCheck):
         return constraints.without_statement(prompt.text, prompt.check.constraints)
     return prompt.text
+
+
+def _list_earlier_turns(parent: Prompt) -> list[Message]:
+    """What user and assistant said before the last user turn."""
+    return [m for m in turns_with(parent, "")[:-1] if m.role in ("user", "assistant")]
 
 
 def turns_with(parent: Prompt, text: str) -> tuple[Message, ...]:

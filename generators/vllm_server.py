@@ -29,6 +29,7 @@ from generators.records import Record
 OWN_OPTIONS = frozenset(
     {"api-key", "config", "host", "model", "port", "revision", "served-model-name", "uds"}
 )
+SECRET_OPTIONS = frozenset({"hf-token"})
 OPTIONS: Mapping[str, Any] = {"max-logprobs": 100, "uvicorn-log-level": "warning"}
 CPU_OPTIONS: Mapping[str, Any] = {"enable-chunked-prefill": False, "max-num-batched-tokens": 8192}
 """With chunked prefill on a processor, a request with a seed of its own crashes the engine."""
@@ -58,13 +59,33 @@ class ServeSettings(Record):
     @field_validator("options")
     @classmethod
     def _check_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        named = {name.strip("-").replace("_", "-"): value for name, value in options.items()}
-        for name in named:
+        named: dict[str, Any] = {}
+        for written, value in options.items():
+            name = written.strip("-").replace("_", "-")
             if not re.fullmatch(r"[a-z][a-z0-9.-]*", name):
                 raise ValueError(f"{name!r} is no name of an option")
+            if name in named:
+                raise ValueError(f"{name}: named twice, in two spellings; take one out")
+            named[name] = value
         if own := sorted(OWN_OPTIONS & named.keys()):
             raise ValueError(f"{', '.join(own)}: set by the run itself, take it out")
+        if secret := sorted(SECRET_OPTIONS & named.keys()):
+            raise ValueError(
+                f"{', '.join(secret)}: would stand on the command line and in the run's "
+                "directory; take it out and export HF_TOKEN instead, which is passed on"
+            )
         return named
+
+    @field_validator("env")
+    @classmethod
+    def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
+        if secret := sorted(name for name in env if name.upper().endswith(("_TOKEN", "_KEY"))):
+            raise ValueError(
+                f"{', '.join(secret)}: would stand in the run's directory; take it out and "
+                "export it instead, the environment is passed on (the server's own key is named "
+                "by api_key_env)"
+            )
+        return env
 
 
 class Served(Record):
@@ -230,6 +251,7 @@ class ManagedServer:
 
     def _start(self) -> Life:
         env = {**QUIET, **(CPU_QUIET if self._is_for_cpu() else {}), **os.environ}
+        env.pop("VLLM_API_KEY", None)  # one that we did not set would lock ourselves out
         if self._served.key:
             env["VLLM_API_KEY"] = self._served.key
         self._log.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,9 +58,16 @@ class Strike(NamedTuple):
     """The stage that committed last, in this process or before; empty where none had."""
 
 
-def run_until(config: Path, moment: Callable[[], bool]) -> Ended:
-    """Start the run and kill it at the moment, with all its processes; it may end before."""
-    process = start_command("run", str(config), "--no-prefect")
+def run_until(
+    config: Path,
+    moment: Callable[[], bool],
+    *,
+    verb: str = "run",
+    options: Sequence[str] = ("--no-prefect",),
+) -> Ended:
+    """Start a command on a configuration, a run unless another verb is given, and kill it at the
+    moment, with all its processes; it may end before."""
+    process = start_command(verb, str(config), *options)
     try:
         while process.poll() is None and not moment():
             time.sleep(LOOK_EVERY_S)

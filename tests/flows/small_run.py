@@ -16,6 +16,8 @@ from flows.config import RunConfig, load_config
 from flows.console import Console
 from flows.pipeline import PlainConductor, conduct
 from flows.store import RunDirectory
+from generators.tables import read_records
+from tests.json_lines import write_lines
 
 ROOT = Path(__file__).parents[2]
 LICENSED = {"licence": "CC0-1.0", "author": "tutelage authors"}
@@ -115,10 +117,6 @@ def add_training(settings: dict[str, Any], folder: Path, student: Path) -> dict[
     }
 
 
-def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
 def write_config(path: Path, settings: Mapping[str, Any]) -> Path:
     """Write settings as a configuration file; JSON is YAML."""
     path.write_text(json.dumps(settings), encoding="utf-8")
@@ -139,6 +137,12 @@ def conduct_plainly(config: RunConfig, *, update: bool = False) -> tuple[RunDire
 
 def rows_of(*paths: Path) -> list[dict[str, Any]]:
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def read_cycle(run: RunDirectory, prefix: str, kind: type) -> list[Any]:
+    """The records of one kind in all files of a run whose names begin so."""
+    files = sorted(run.place("cycle-0001").glob(f"{prefix}*.parquet"))
+    return [record for file in files for record in read_records(file, kind)]
 
 
 def start_command(*arguments: str, **variables: str) -> subprocess.Popen[str]:

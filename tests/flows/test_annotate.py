@@ -1,8 +1,5 @@
 """A small annotation, real in every part: what was asked, what was counted, what was published."""
 
-import os
-import signal
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,8 @@ from tests.flows.annotators import (
     describe_annotation,
     vote,
 )
-from tests.flows.small_run import rows_of, start_command, write_config
+from tests.flows.kills import run_until
+from tests.flows.small_run import rows_of, write_config
 from tests.generators.loopback import Call
 
 
@@ -168,28 +166,16 @@ def test_a_finished_annotation_is_left_as_it_is(annotated: Annotated, tmp_path: 
 def test_kills_lose_and_double_nothing(annotated: Annotated, tmp_path: Path) -> None:
     with AnnotatorServer(delay_s=0.03) as server:
         config = write_config(tmp_path / "faces.yaml", describe_annotation(tmp_path, server.url))
-        exits = [run_until(config, server, calls) for calls in (11, 47, 78)]
-        assert exits == [-signal.SIGKILL] * 3
-        assert run_until(config, server, None) == 0
+        for count in (11, 47, 78):
+            ended = run_until(config, lambda n=count: len(server.asked()) >= n, verb="annotate")
+            assert ended.was_killed
+        assert run_until(config, lambda: False, verb="annotate").code == 0
         asked = len(server.asked())
     run = RunDirectory(tmp_path / "runs" / "faces")
     for path in (SOFT_LABELS, QUARANTINE):
         assert hash_dataset(run.place(path)) == hash_dataset(annotated.run.place(path))
     assert read_figures(run) == annotated.figures()
     assert 0 <= asked - ASKED <= 3 * 4
-
-
-def run_until(config: Path, server: AnnotatorServer, calls: int | None) -> int:
-    """Start the annotation, kill it after so many calls, and return its exit code."""
-    process = start_command("annotate", str(config), "--no-prefect")
-    try:
-        while process.poll() is None and (calls is None or len(server.asked()) < calls):
-            time.sleep(0.002)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    return process.returncode
 
 
 def test_changed_settings_are_refused_and_redone_with_update(tmp_path: Path) -> None:

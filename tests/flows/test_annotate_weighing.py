@@ -1,6 +1,5 @@
 """Annotation by probabilities: a server's first tokens, and a model's own labels."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from tests.flows.annotators import (
     describe_annotation,
     weigh,
 )
-from tests.flows.small_run import rows_of, write_config
+from tests.flows.small_run import rows_of, write_config, write_lines
 
 
 def test_a_servers_probabilities_become_soft_labels(tmp_path: Path) -> None:
@@ -30,7 +29,7 @@ def test_a_servers_probabilities_become_soft_labels(tmp_path: Path) -> None:
         }
         texts = [{"text": text, "licence": "CC0-1.0", "author": "us"} for text in TEXTS]
         file = tmp_path / "texts.jsonl"
-        file.write_text("".join(json.dumps(line) + "\n" for line in texts), encoding="utf-8")
+        write_lines(file, texts)
         run, _ = conduct_annotation(write_config(tmp_path / "faces.yaml", settings))
         asked = {call.asked.rpartition("\n")[2]: call for call in server.asked()}
     assert len(asked) == len(TEXTS)

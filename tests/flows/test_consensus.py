@@ -1,5 +1,6 @@
 """What no program can check is voted on by all samplers, and the votes stay with the rows."""
 
+import copy
 import json
 import re
 from collections import Counter
@@ -14,11 +15,11 @@ from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.work import open_context
 from generators.records import Answer, Prompt, Verdict
-from generators.tables import read_records
 from tests.flows.small_run import (
     LICENSED,
     conduct_plainly,
     describe_run,
+    read_cycle,
     read_settings,
     rows_of,
     write_lines,
@@ -48,21 +49,16 @@ def voted(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, dict[
     return run, settings, asked
 
 
-def read(run: RunDirectory, prefix: str, kind: type) -> list[Any]:
-    files = sorted(run.place("cycle-0001").glob(f"{prefix}*.parquet"))
-    return [record for file in files for record in read_records(file, kind)]
-
-
 def count_by_hand(run: RunDirectory) -> dict[str, tuple[Counter[str], int]]:
     """For each task that was voted on: the numbers given in whole answers, and all votes."""
-    prompts = {p.id: p for p in read(run, "prompts-consensus", Prompt)}
+    prompts = {p.id: p for p in read_cycle(run, "prompts-consensus", Prompt)}
     malformed = {
         v.subject_id
-        for v in read(run, "verdicts-", Verdict)
+        for v in read_cycle(run, "verdicts-", Verdict)
         if v.stage == "structure" and v.decision != "accept"
     }
     counted: dict[str, tuple[Counter[str], int]] = {}
-    for answer in read(run, "answers-", Answer):
+    for answer in read_cycle(run, "answers-", Answer):
         if answer.prompt_id in prompts:
             votes, n = counted.get(answer.prompt_id, (Counter(), 0))
             number = re.fullmatch(r"\s*(\d+)[. ]*", answer.completion)
@@ -82,7 +78,7 @@ def test_every_sampler_votes_on_every_open_question(voted: Any) -> None:
 def test_the_votes_are_those_that_a_person_counts(voted: Any) -> None:
     run, *_ = voted
     counted = count_by_hand(run)
-    sums = [p for p in read(run, "prompts-consensus", Prompt) if SUM.search(p.text)]
+    sums = [p for p in read_cycle(run, "prompts-consensus", Prompt) if SUM.search(p.text)]
     assert len(sums) >= 5
     for prompt in sums:
         votes, n = counted[prompt.id]
@@ -125,12 +121,14 @@ def test_what_was_elected_is_right(voted: Any) -> None:
 
 def test_every_vote_has_one_verdict(voted: Any) -> None:
     run, *_ = voted
-    let_on = {v.subject_id for v in read(run, "verdicts-", Verdict) if v.reason == "put_to_vote"}
-    judged = Counter(v.subject_id for v in read(run, "verdicts-consensus", Verdict))
+    let_on = {
+        v.subject_id for v in read_cycle(run, "verdicts-", Verdict) if v.reason == "put_to_vote"
+    }
+    judged = Counter(v.subject_id for v in read_cycle(run, "verdicts-consensus", Verdict))
     assert judged.keys() == let_on
     assert set(judged.values()) == {1}
     aside = rows_of(*(run.place(f"dataset/{n}.parquet") for n in ("quarantine", "rejected")))
-    decided = {v.subject_id: v for v in read(run, "verdicts-consensus", Verdict)}
+    decided = {v.subject_id: v for v in read_cycle(run, "verdicts-consensus", Verdict)}
     fallen = {id: v for id, v in decided.items() if v.decision != "accept"}
     shown = {r["id"]: (r["decision"], r["reason"]) for r in aside if r["stage"] == "consensus"}
     assert shown == {id: (v.decision, v.reason) for id, v in fallen.items()}
@@ -140,7 +138,9 @@ def test_every_vote_has_one_verdict(voted: Any) -> None:
 def test_a_seed_without_a_key_is_voted_on(voted: Any) -> None:
     run, *_ = voted
     (seed,) = [
-        p for p in read(run, "prompts-consensus", Prompt) if "40 + 41" in p.text and p.round == 0
+        p
+        for p in read_cycle(run, "prompts-consensus", Prompt)
+        if "40 + 41" in p.text and p.round == 0
     ]
     assert seed.check.n == SAMPLES
     assert max(seed.check.votes, key=seed.check.votes.get) == "81"
@@ -188,7 +188,7 @@ def test_votes_are_tried_where_the_answer_is_known(tmp_path: Path) -> None:
 
 def test_the_same_run_again_gives_the_same_set(voted: Any, tmp_path: Path) -> None:
     run, settings, _ = voted
-    changed = settings | {"runs_dir": str(tmp_path), "shard_rows": 5}
+    changed = copy.deepcopy(settings) | {"runs_dir": str(tmp_path), "shard_rows": 5}
     with Teacher() as teacher:
         for name in ("weak", "strong"):
             changed["models"][name]["base_url"] = teacher.url

@@ -80,9 +80,9 @@ def test_labelled_pairs_are_counted_before_the_first_round(tmp_path: Path) -> No
     assert row == StageEstimate(
         stage="calibrate",
         model="strong",
-        requests=132,
+        requests=188,
         prompt_tokens=bound_usage(asked).prompt_tokens,
-        completion_tokens=4 * 132,
+        completion_tokens=4 * 188,
         cost_usd=None,
     )
 
@@ -104,6 +104,18 @@ def test_what_grows_from_round_to_round_is_counted(tmp_path: Path, form: str) ->
     estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
     first, second = (s.prompt_tokens for s in estimate.stages if s.stage.startswith("evolve"))
     assert second - first == 5 * 70 + 5 * 2 * 70
+
+
+def test_model_that_asks_on_reads_what_was_said_before(tmp_path: Path) -> None:
+    """Each round adds a turn of at most 70 tokens, and an answer of the first sampler to it."""
+    settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
+    settings["evolve"] |= {"operators": ["follow_up"], "sampling": {"max_tokens": 70}}
+    settings["evolve"] |= {"equality_judge": False, "parents": {"maths": 4}}
+    answer = settings["answer"]["samplers"][0]["sampling"]["max_tokens"]
+    estimate = estimate_run(read_settings(tmp_path / "small.yaml", settings))
+    first, second = (s for s in estimate.stages if s.stage.startswith("evolve"))
+    assert first.requests == second.requests == 4
+    assert second.prompt_tokens - first.prompt_tokens == 4 * (70 + answer)
 
 
 def test_conversations_and_difficulty_are_counted(tmp_path: Path) -> None:

@@ -73,11 +73,11 @@ def test_judges_name_stays_text() -> None:
 
 
 def test_judge_is_gathered_with_its_interval(finished: Finished) -> None:
-    """132 of 132: Wilson's interval ends at n / (n + z²)."""
+    """188 of 188: Wilson's interval ends at n / (n + z²)."""
     with open_context(finished.run.root, finished.config, cycle=1) as context:
         judge = gather_judge(context)
     assert judge is not None
     assert (judge.agreed.value, judge.agreed.high) == (1.0, 1.0)
-    assert judge.agreed.low == pytest.approx(132 / (132 + 1.959964**2))
+    assert judge.agreed.low == pytest.approx(188 / (188 + 1.959964**2))
     rest = (judge.model, judge.pairs, judge.unread, judge.balanced_accuracy, judge.kappa)
-    assert rest == ("strong", 132, 0, 1.0, 1.0)
+    assert rest == ("strong", 188, 0, 1.0, 1.0)

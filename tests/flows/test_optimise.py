@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 from collections import Counter
 from pathlib import Path
@@ -17,6 +16,7 @@ from flows.optimise import MethodSearch, optimise_method
 from generators.errors import ConfigError, EndpointError, LicenceError, RunError
 from generators.method import INITIAL, dump_method, load_method
 from generators.prompting import hash_template
+from tests.flows.kills import run_until
 from tests.flows.method_writer import (
     DIAGNOSES,
     FAIR,
@@ -218,11 +218,10 @@ def test_killed_search_goes_on_and_finds_the_same(tmp_path: Path) -> None:
         settings = describe_search(killed, server.url) | {"seed": SEED}
         path = write_config(killed / "small.yaml", settings)
         for calls in (needed // 3, 2 * needed // 3):
-            command = start_command("optimise", str(path), "--json")
-            server.wait_for_calls(calls)
-            os.killpg(command.pid, signal.SIGKILL)
-            command.communicate()
-            assert command.returncode == -signal.SIGKILL
+            ended = run_until(
+                path, lambda n=calls: len(server.calls) >= n, verb="optimise", options=()
+            )
+            assert ended.was_killed
         command = start_command("optimise", str(path), "--json")
         out, err = command.communicate(timeout=120)
         assert (command.returncode, err) == (0, "")
@@ -256,8 +255,11 @@ def test_licence_that_forbids_it_stops_before_the_first_request(tmp_path: Path) 
     with MethodWriter() as server:
         settings = describe_search(tmp_path, server.url)
         settings = change(settings, "models.weak.outputs_may_train", "no")
-        with pytest.raises(LicenceError):
-            optimise_method(read_settings(tmp_path / "small.yaml", settings), Console(json=True))
+        told = try_search(read_settings(tmp_path / "small.yaml", settings), LicenceError)
+    assert told == (
+        "models.weak: its terms (apache-2.0) do not let its outputs train a model. Nothing was "
+        "asked of it. Take another teacher."
+    )
     assert server.calls == []
     assert not (tmp_path / "runs").exists()
 

@@ -1,9 +1,9 @@
 """Exactly so many rows, asked for in waves, and the same after a kill."""
 
 import re
-from collections import Counter
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,9 +13,14 @@ from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.target import forecast
 from generators.records import Answer
-from generators.tables import read_records
 from tests.flows.conftest import Finished
-from tests.flows.small_run import conduct_plainly, describe_run, read_settings, rows_of
+from tests.flows.small_run import (
+    conduct_plainly,
+    describe_run,
+    read_cycle,
+    read_settings,
+    rows_of,
+)
 from tests.flows.teacher import Teacher
 
 TRAIN = "dataset/train.parquet"
@@ -28,18 +33,37 @@ def describe(folder: Path, url: str, target: int, **changes: Any) -> dict[str, A
 
 
 def answered_prompts(run: RunDirectory) -> set[str]:
-    files = run.place("cycle-0001").glob("answers-*.parquet")
-    return {answer.prompt_id for file in files for answer in read_records(file, Answer)}
+    return {answer.prompt_id for answer in read_cycle(run, "answers-", Answer)}
+
+
+class Reached(NamedTuple):
+    """A finished run with a target."""
+
+    settings: dict[str, Any]
+    run: RunDirectory
+    printed: str
+    asked: int
+    """How many requests it sent."""
+
+
+def reach(folder: Path, target: int) -> Reached:
+    with Teacher() as teacher:
+        settings = describe(folder, teacher.url, target)
+        run, printed = conduct_plainly(read_settings(folder / "small.yaml", settings))
+        return Reached(settings, run, printed, len(teacher.asked_since(0)))
+
+
+@pytest.fixture(scope="module")
+def reached(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Reached]:
+    """Finished runs by their targets; a test that changes one copies it."""
+    return {target: reach(tmp_path_factory.mktemp("reached"), target) for target in (1, 17)}
 
 
 @pytest.mark.parametrize("target", [1, 17])
 def test_exactly_so_many_rows_are_published(
-    tmp_path: Path, finished: Finished, target: int
+    reached: dict[int, Reached], finished: Finished, target: int
 ) -> None:
-    with Teacher() as teacher:
-        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, target))
-        run, printed = conduct_plainly(config)
-        asked = len(teacher.asked_since(0))
+    _, run, printed, asked = reached[target]
     assert len(rows_of(run.place(TRAIN))) == target
     assert asked < len(finished.requests)
     assert re.search(rf"^answer-cheap: \d+ of {target} rows$", printed, re.MULTILINE)
@@ -50,9 +74,7 @@ def test_exactly_so_many_rows_are_published(
 
 
 def test_waves_stop_where_the_target_is_reached(tmp_path: Path, finished: Finished) -> None:
-    with Teacher() as teacher:
-        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 6))
-        run, printed = conduct_plainly(config)
+    _, run, printed, _ = reach(tmp_path, 6)
     told = [line for line in printed.splitlines() if " rows" in line]
     assert told[0] == "answer-cheap: 0 of 6 rows; about 4 more prompts needed"
     assert told[-1].endswith(" of 6 rows")
@@ -61,9 +83,7 @@ def test_waves_stop_where_the_target_is_reached(tmp_path: Path, finished: Finish
 
 
 def test_a_target_out_of_reach_is_told(tmp_path: Path, finished: Finished) -> None:
-    with Teacher() as teacher:
-        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 5_000))
-        run, printed = conduct_plainly(config)
+    _, run, printed, _ = reach(tmp_path, 5_000)
     rows = len(rows_of(finished.run.place(TRAIN)))
     assert len(rows_of(run.place(TRAIN))) == rows
     assert (
@@ -72,12 +92,9 @@ def test_a_target_out_of_reach_is_told(tmp_path: Path, finished: Finished) -> No
     ) in printed
 
 
-def test_every_round_has_its_share(tmp_path: Path) -> None:
-    with Teacher() as teacher:
-        config = read_settings(tmp_path / "small.yaml", describe(tmp_path, teacher.url, 17))
-        run, _ = conduct_plainly(config)
-    rounds = Counter(row["round"] for row in rows_of(run.place(TRAIN)))
-    assert rounds.keys() == {0, 1, 2}
+def test_every_round_has_its_share(reached: dict[int, Reached]) -> None:
+    rounds = {row["round"] for row in rows_of(reached[17].run.place(TRAIN))}
+    assert rounds == {0, 1, 2}
 
 
 def test_rows_that_the_band_takes_are_told(tmp_path: Path) -> None:
@@ -115,32 +132,31 @@ class DyingConductor(PlainConductor):
 
 
 @pytest.mark.parametrize("jobs", [14, 20])
-def test_a_killed_run_asks_for_the_same_waves(tmp_path: Path, jobs: int) -> None:
+def test_a_killed_run_asks_for_the_same_waves(
+    reached: dict[int, Reached], tmp_path: Path, jobs: int
+) -> None:
     with Teacher() as teacher:
-        (tmp_path / "whole").mkdir()
-        settings = describe(tmp_path, teacher.url, 14)
-        whole = settings | {"runs_dir": str(tmp_path / "whole")}
-        uninterrupted, _ = conduct_plainly(read_settings(tmp_path / "whole.yaml", whole))
+        settings = describe(tmp_path, teacher.url, 17)
         config = read_settings(tmp_path / "small.yaml", settings)
         with pytest.raises(Crash):
             conduct(config, Console(json=True), DyingConductor(jobs))
         run, _ = conduct_plainly(config)
-    assert hash_dataset(run.place(TRAIN)) == hash_dataset(uninterrupted.place(TRAIN))
-    assert answered_prompts(run) == answered_prompts(uninterrupted)
+    whole = reached[17].run
+    assert hash_dataset(run.place(TRAIN)) == hash_dataset(whole.place(TRAIN))
+    assert answered_prompts(run) == answered_prompts(whole)
 
 
-def test_a_lower_target_forgets_what_lies_beyond(tmp_path: Path) -> None:
+def test_a_lower_target_forgets_what_lies_beyond(
+    reached: dict[int, Reached], tmp_path: Path
+) -> None:
+    shutil.copytree(reached[17].settings["runs_dir"], tmp_path / "runs")
     with Teacher() as teacher:
-        settings = describe(tmp_path, teacher.url, 17)
-        conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
-        asked = len(teacher.asked_since(0))
-        settings["publish"]["target_rows"] = 5
+        settings = describe(tmp_path, teacher.url, 5)
         config = read_settings(tmp_path / "small.yaml", settings)
         run, _ = conduct_plainly(config, update=True)
-        assert len(teacher.asked_since(0)) == asked
-        (tmp_path / "fresh").mkdir()
-        settings["runs_dir"] = str(tmp_path / "fresh")
-        fresh, _ = conduct_plainly(read_settings(tmp_path / "fresh.yaml", settings))
+        assert teacher.asked_since(0) == []
+    (tmp_path / "fresh").mkdir()
+    fresh = reach(tmp_path / "fresh", 5).run
     assert hash_dataset(run.place(TRAIN)) == hash_dataset(fresh.place(TRAIN))
     assert answered_prompts(run) == answered_prompts(fresh)
 

@@ -13,15 +13,11 @@ from tests.flows.small_run import conduct_plainly, describe_run, read_settings
 from tests.flows.teacher import Teacher
 from tests.flows.test_refusals import change, list_files
 from tests.generators.asking import chat, expect
-from tests.generators.vllm_stand_in import is_alive, make_environment, read_starts
+from tests.generators.vllm_stand_in import list_running, make_environment, read_starts
 
 URL = "http://127.0.0.1:9/v1"
 TERMS = {"licence": "apache-2.0", "outputs_may_train": "yes"}
 OURS = {"kind": "vllm", "model": BUNDLED, **TERMS}
-
-
-def list_running(log: Path) -> list[int]:
-    return [pid for start in read_starts(log) for pid in start["pids"] if is_alive(pid)]
 
 
 @pytest.mark.parametrize(

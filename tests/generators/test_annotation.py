@@ -1,6 +1,5 @@
 """Texts to be annotated, and how they are put to an annotator."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from generators.annotation import (
 from generators.clients import Request, Sampling
 from generators.errors import InputError
 from generators.prompting import Form
+from tests.json_lines import write_lines
 
 LABELS = {"joy": "glad or moved", "sadness": ""}
 LICENSED = {"licence": "CC0-1.0", "author": "us"}
@@ -31,17 +31,14 @@ TEXT = LabelledText(
 FAN = "a fan who has waited all night"
 
 
-def write(path: Path, *lines: Any) -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
 def test_texts_keep_what_their_lines_say(tmp_path: Path) -> None:
-    one = write(tmp_path / "one.jsonl", {"text": "A.", **LICENSED})
-    two = write(
+    one = write_lines(tmp_path / "one.jsonl", [{"text": "A.", **LICENSED}])
+    two = write_lines(
         tmp_path / "two.jsonl",
-        {"text": "B.", "label": "joy", "domain": "sport", **LICENSED},
-        {"text": "A.", **LICENSED},
+        [
+            {"text": "B.", "label": "joy", "domain": "sport", **LICENSED},
+            {"text": "A.", **LICENSED},
+        ],
     )
     texts = load_annotation_texts([one, two], LABELS)
     assert [(t.text, t.label, t.domain, t.source) for t in texts] == [
@@ -54,13 +51,15 @@ def test_texts_keep_what_their_lines_say(tmp_path: Path) -> None:
 
 
 def test_every_bad_line_of_every_file_is_named(tmp_path: Path) -> None:
-    one = write(
+    one = write_lines(
         tmp_path / "one.jsonl",
-        {"text": " ", **LICENSED},
-        {"text": "A.", "author": "us"},
-        {"text": "A.", "label": "joi", **LICENSED},
+        [
+            {"text": " ", **LICENSED},
+            {"text": "A.", "author": "us"},
+            {"text": "A.", "label": "joi", **LICENSED},
+        ],
     )
-    two = write(tmp_path / "two.jsonl", {"text": "A.", "lable": "joy", **LICENSED}, ["A."])
+    two = write_lines(tmp_path / "two.jsonl", [{"text": "A.", "lable": "joy", **LICENSED}, ["A."]])
     with pytest.raises(InputError) as error:
         load_annotation_texts([one, two], LABELS)
     assert str(error.value).splitlines() == [

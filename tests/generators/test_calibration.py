@@ -1,6 +1,5 @@
 """The labelled pairs: what a line must hold, and what the file that comes with the house holds."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from generators.calibration import LabelledPair, find_shortage, load_pairs
 from generators.errors import InputError
 from generators.wording import split_words
+from tests.json_lines import write_lines
 
 SHIPPED = Path(__file__).parents[2] / "seeds/calibration/equality.jsonl"
 LINE = {
@@ -20,11 +20,6 @@ LINE = {
     "licence": "CC0-1.0",
     "author": "a person",
 }
-
-
-def write(path: Path, *lines: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
 
 
 def refusal_of(path: Path) -> list[str]:
@@ -43,7 +38,7 @@ def make_pairs(equal: int, different: int) -> list[LabelledPair]:
 
 def test_pairs_are_read_in_the_files_order(tmp_path: Path) -> None:
     other = LINE | {"second": "Name four rivers.", "label": "different"}
-    pairs = load_pairs(write(tmp_path / "pairs.jsonl", LINE, other))
+    pairs = load_pairs(write_lines(tmp_path / "pairs.jsonl", [LINE, other]))
     assert [(pair.first, pair.second, pair.equal) for pair in pairs] == [
         ("Name three rivers.", "Give the names of three rivers.", True),
         ("Name three rivers.", "Name four rivers.", False),
@@ -65,13 +60,13 @@ def test_pairs_are_read_in_the_files_order(tmp_path: Path) -> None:
     ],
 )
 def test_bad_line_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    file = write(tmp_path / "pairs.jsonl", LINE, LINE | {"second": "Lakes?"} | changes)
+    file = write_lines(tmp_path / "pairs.jsonl", [LINE, LINE | {"second": "Lakes?"} | changes])
     assert refusal_of(file) == [f"{file}:2: {message}"]
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     bare = {key: LINE[key] for key in LINE if key not in ("first", "licence")}
-    file = write(tmp_path / "pairs.jsonl", bare, LINE, LINE | {"label": None})
+    file = write_lines(tmp_path / "pairs.jsonl", [bare, LINE, LINE | {"label": None}])
     assert refusal_of(file) == [
         f"{file}:1: licence: is missing",
         f"{file}:1: first: is missing",
@@ -83,7 +78,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 def test_pair_is_not_told_twice(tmp_path: Path) -> None:
     """Neither with another label nor the other way round."""
     turned = LINE | {"first": LINE["second"], "second": LINE["first"]}
-    file = write(tmp_path / "pairs.jsonl", LINE, LINE | {"label": "different"}, turned)
+    file = write_lines(tmp_path / "pairs.jsonl", [LINE, LINE | {"label": "different"}, turned])
     assert refusal_of(file) == [
         f"{file}:{line}: second: pairs the same tasks as {file}:1; keep one of them"
         for line in (2, 3)
@@ -121,23 +116,24 @@ def test_shipped_pairs_are_half_equal_in_every_domain() -> None:
     counts = Counter((pair.domain, pair.label) for pair in load_pairs(SHIPPED))
     domains = {"writing", "explaining", "maths", "code", "reasoning", "classification"}
     assert {domain for domain, _ in counts} == domains | {"extraction"}
-    assert sum(counts.values()) >= 128
+    assert sum(counts.values()) == 188
     for domain in (*domains, "extraction"):
-        assert counts[domain, "equal"] == counts[domain, "different"] >= 9
+        assert counts[domain, "equal"] == counts[domain, "different"] >= 12
 
 
 def test_shipped_pairs_cannot_be_told_by_their_overlap() -> None:
-    """Calling a pair equal by the words it shares is no better than chance: many equal pairs
-    share few words, and many different ones nearly all."""
+    """Wherever the limit lies and whichever side of it is called equal, the shared words tell
+    little: balanced accuracy is within 0.08 of chance, and so is that of the opposite rule."""
     pairs = load_pairs(SHIPPED)
 
     def overlap(pair: LabelledPair) -> float:
         first, second = set(split_words(pair.first)), set(split_words(pair.second))
         return len(first & second) / len(first | second)
 
-    for limit in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        recalls = [
-            [(overlap(pair) >= limit) is pair.equal for pair in pairs if pair.equal is label]
-            for label in (True, False)
-        ]
-        assert sum(sum(told) / len(told) for told in recalls) / 2 <= 0.5
+    def share_above(limit: float, *, equal: bool) -> float:
+        overlaps = [overlap(pair) for pair in pairs if pair.equal is equal]
+        return sum(value >= limit for value in overlaps) / len(overlaps)
+
+    for percent in range(20, 91):
+        above = [share_above(percent / 100, equal=equal) for equal in (True, False)]
+        assert abs((above[0] + 1 - above[1]) / 2 - 0.5) <= 0.08, percent

@@ -11,6 +11,12 @@ from generators.journal_place import find_fault, mask_passwords
         ("postgresql://:secret@/db", "postgresql://:***@/db"),
         ("postgresql://host/db?password=secret", "postgresql://host/db?password=***"),
         (
+            "postgresql://host:5432/db?application_name=a@b&password=secret",
+            "postgresql://host:5432/db?application_name=a@b&password=***",
+        ),
+        # Without a slash PostgreSQL itself takes what stands before the @ for a user's.
+        ("postgresql://me:5432?name=a@host", "postgresql://me:***@host"),
+        (
             "postgresql://me@host/db?user=a&password=se%40cret&sslpassword=too&sslmode=require",
             "postgresql://me@host/db?user=a&password=***&sslpassword=***&sslmode=require",
         ),
@@ -32,6 +38,9 @@ def test_no_password_is_shown(url: str, shown: str) -> None:
         "postgresql://one:5432,two:5432/db?target_session_attrs=read-write",
         "postgresql:///db?host=/var/run/postgresql&user=me",
         "postgresql://me@[::1]:5432/db?application_name=a%40b",
+        "postgresql://host:5432/db?application_name=a@b",
+        "postgresql://one:5432,two:5433/?application_name=a@b",
+        "postgresql://[::1]:5432/db?application_name=a@b",
         "runs/journal.sqlite",
     ],
 )

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,11 +69,10 @@ def test_writers_of_the_same_keys_never_wait_crosswise(url: str) -> None:
                 outcomes: dict[str, Outcome] = {f"{i}-{key}": respond(name) for key in keys}
                 asyncio.run(journal.record(outcomes, model=name))
 
-    writers = [threading.Thread(target=write, args=way) for way in ((keys, "a"), (keys[::-1], "b"))]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    with ThreadPoolExecutor() as threads:
+        writers = [threads.submit(write, *way) for way in ((keys, "a"), (keys[::-1], "b"))]
+        for writer in writers:
+            writer.result()
     with make_journal(url) as journal:
         assert journal.stats().rows == 20 * len(keys)
     ((deadlocks,),) = alter(

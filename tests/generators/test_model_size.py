@@ -78,6 +78,11 @@ def write_nothing(folder: Path) -> None:
     (folder / "config.json").write_text("{}")
 
 
+def write_a_list(folder: Path) -> None:
+    write_model(folder, TABLE | LAYER)
+    (folder / "config.json").write_text("[50]")
+
+
 def write_half_a_header(folder: Path) -> None:
     write_model(folder, TABLE)
     (folder / "model.safetensors").write_bytes(b"\x10\x00")
@@ -101,8 +106,9 @@ def write_half_a_header(folder: Path) -> None:
             lambda folder: write_model(folder, TABLE | LAYER, num_local_experts=8),
             "it is a mixture of experts (num_local_experts: 8)",
         ),
+        (write_a_list, "config.json holds no JSON object"),
     ],
-    ids=["no weights", "cut off", "no header", "no table", "quantised", "experts"],
+    ids=["no weights", "cut off", "no header", "no table", "quantised", "experts", "no object"],
 )
 def test_what_cannot_be_counted_is_told(
     tmp_path: Path, write: Callable[[Path], None], reason: str
@@ -115,6 +121,35 @@ def test_what_cannot_be_counted_is_told(
     assert str(caught.value).endswith(
         "\nGive a folder that save_pretrained wrote, or state the exchange rate as a number."
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"moe_num_experts": 16}, "moe_num_experts: 16"),
+        ({"moe_num_experts": [64, 32]}, "moe_num_experts: [64, 32]"),
+        ({"n_routed_experts": 64}, "n_routed_experts: 64"),
+        ({"ffn_config": {"moe_num_experts": 16}}, "ffn_config.moe_num_experts: 16"),
+        (
+            {"text_config": {"num_local_experts": 16, "num_experts_per_tok": 1}},
+            "text_config.num_local_experts: 16",
+        ),
+    ],
+    ids=["prefixed", "two numbers", "routed", "of a part", "of the text's part"],
+)
+def test_mixture_of_experts_is_known_wherever_its_config_tells_it(
+    tmp_path: Path, config: dict[str, Any], told: str
+) -> None:
+    write_model(tmp_path / "model", TABLE | LAYER, **config)
+    with pytest.raises(ModelError) as caught:
+        count_parameters(str(tmp_path / "model"))
+    assert f"cannot be counted: it is a mixture of experts ({told}).\n" in str(caught.value)
+
+
+def test_dense_model_of_a_family_with_experts_is_counted(tmp_path: Path) -> None:
+    dense = {"num_experts": None, "num_local_experts": 1, "num_experts_per_tok": 8}
+    write_model(tmp_path / "model", TABLE | LAYER, **dense, text_config={"n_routed_experts": 0})
+    assert count_parameters(str(tmp_path / "model")) == 8 * 16
 
 
 def test_model_that_was_never_downloaded_is_told() -> None:

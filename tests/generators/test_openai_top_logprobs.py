@@ -80,10 +80,15 @@ def test_parts_of_characters_that_look_alike_are_one_text() -> None:
 
 @pytest.mark.parametrize(
     "logprobs",
-    [{"content": []}, {"content": [{"token": "", "logprob": 0}]}, {"top_logprobs": [None]}, {}],
-    ids=["no token", "no alternatives", "null", "nothing"],
+    [
+        {"content": []},
+        {"top_logprobs": []},
+        {"token_logprobs": [], "top_logprobs": None},
+        {"content": [{"logprob": 0, "top_logprobs": []}]},
+    ],
+    ids=["chat", "completion", "completion without a list", "no alternatives"],
 )
-def test_no_alternatives_are_an_empty_reading(logprobs: dict[str, Any]) -> None:
+def test_answer_of_no_token_is_an_empty_reading(logprobs: dict[str, Any]) -> None:
     said = {"message": {"content": ""}, "finish_reason": "stop", "logprobs": logprobs}
     with LoopbackServer(lambda _: Fault(body=json.dumps({"choices": [said]}))) as server:
         (found,) = ask(make_client(server.url), weigh("q"))
@@ -91,9 +96,26 @@ def test_no_alternatives_are_an_empty_reading(logprobs: dict[str, Any]) -> None:
     assert found.text_logprobs == {}
 
 
-def test_a_server_that_tells_none_stops_the_run() -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"logprobs": None},
+        {"logprobs": {}},
+        {"logprobs": {"content": None, "top_logprobs": None}},
+        {"logprobs": {"content": [{"token": "joy", "logprob": -0.25}]}},
+        {"logprobs": {"content": [{"token": "joy", "logprob": 0, "top_logprobs": None}]}},
+        {"logprobs": {"token_logprobs": [-0.25], "top_logprobs": [None]}},
+    ],
+    ids=["absent", "null", "nothing", "nulls", "one token", "null of a token", "completion"],
+)
+def test_a_server_that_tells_none_stops_the_run(told: dict[str, Any]) -> None:
     """Every answer would be as silent, so none is paid for in vain."""
-    with LoopbackServer() as server, pytest.raises(EndpointError) as error:
+    said = {"message": {"content": "joy"}, "finish_reason": "length", **told}
+    with (
+        LoopbackServer(lambda _: Fault(body=json.dumps({"choices": [said]}))) as server,
+        pytest.raises(EndpointError) as error,
+    ):
         ask(make_client(server.url), weigh("q"))
     assert str(error.value) == (
         f"{server.url}: the answer came without log-probabilities; let this model give votes, or "

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from generators.clients import Failure, Request, Response, Sampling
-from generators.consensus import ConsensusSettings
 from generators.constraint_forms import demands_something
 from generators.constraints import state
 from generators.operator_sets import GENERAL, METHOD, OPERATOR_SETS, OPERATORS
@@ -26,7 +25,6 @@ from generators.operators import (
 from generators.prompting import TEMPLATES
 from generators.records import (
     Check,
-    ConsensusCheck,
     ConstraintCheck,
     JsonSchemaCheck,
     JudgeCheck,
@@ -252,52 +250,6 @@ def test_a_rewritten_task_of_an_open_domain_gets_a_constraint_of_its_own(
     assert child.text == f"{task}\n\n{state(child.check.constraints)}"
     assert bare_text(child) == task
     assert child.check == child_of(rewrite(make_prompt(check=check), task)).check
-
-
-def test_a_follow_up_carries_the_conversation_on() -> None:
-    parent = make_prompt("What is 2 + 3?", MathCheck(answer="5"), domain="maths")
-    request = build_rewrite(parent, "follow_up", "chat", SETTINGS, DRAW, answer="It is 5.")
-    assert request.messages[0].content.endswith(
-        "Person: What is 2 + 3?\n\nAssistant: It is 5.\n-----"
-    )
-    said = Response(text=" And doubled? ", finish_reason="stop", usage=Usage())
-    vote = ConsensusSettings(domains=("maths",))
-    attempt = read_rewrite(
-        parent,
-        "follow_up",
-        said,
-        form="chat",
-        model="m@1",
-        settings=SETTINGS,
-        draw=DRAW,
-        consensus=vote,
-        answer="It is 5.",
-    )
-    child = child_of(attempt)
-    assert [(m.role, m.content) for m in child.messages] == [
-        ("user", "What is 2 + 3?"),
-        ("assistant", "It is 5."),
-        ("user", "And doubled?"),
-    ]
-    assert child.check == ConsensusCheck(votes={}, n=0, threshold=0.75)
-    later = child_of(rewrite(child, "And doubled twice?"))
-    assert later.messages == (*child.messages[:2], Message(role="user", content=later.text))
-
-
-@pytest.mark.parametrize(
-    ("check", "fits"),
-    [
-        (None, False),
-        (MathCheck(answer="5"), True),
-        (CONSTRAINED, True),
-        (ConsensusCheck(votes={}, n=0, threshold=0.75), False),
-    ],
-    ids=["unkeyed", "keyed", "constrained", "open vote"],
-)
-def test_only_what_can_be_verified_is_carried_on(check: Check | None, fits: bool) -> None:
-    settings = SETTINGS.model_copy(update={"operators": ("follow_up", "deepen")})
-    found = fitting_operators(make_prompt(check=check, domain="maths"), settings)
-    assert found == (["follow_up", "deepen"] if fits else ["deepen"])
 
 
 def test_a_rewritten_task_knows_where_it_comes_from() -> None:

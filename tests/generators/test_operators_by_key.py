@@ -140,7 +140,7 @@ def test_a_task_that_takes_no_more_constraints_says_so() -> None:
     assert attempt.failure is not None
     assert attempt.failure == Failure(
         reason="no_constraint_fits",
-        message="every constraint of the catalogue is settled by the task already",
+        message="no constraint fits that demands something and is not settled already",
         permanent=True,
     )
 

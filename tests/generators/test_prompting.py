@@ -76,7 +76,7 @@ def test_what_operators_in_depth_share_comes_first() -> None:
 
 
 def test_a_conversation_goes_on_behind_its_last_answer() -> None:
-    slots = {"task": "Name a tree.", "answer": "The\noak."}
+    slots: dict[str, Any] = {"task": "Name a tree.", "answer": "The\noak.", "earlier": []}
     text = read_text(render_request("complete", "follow_up", SAMPLING, 0, **slots))
     assert text.endswith("\n\nTask: Name a tree.\nAnswer: The oak.\nNext:")
     text = read_text(render_request("chat", "follow_up", SAMPLING, 0, **slots))

@@ -18,7 +18,7 @@ from generators.vllm_scores import TokenScores, read_scores
 from generators.vllm_server import ServeSettings
 from tests.generators.asking import ask, chat, expect, make_client
 from tests.generators.loopback import LoopbackServer
-from tests.generators.vllm_stand_in import is_alive, make_environment, read_starts
+from tests.generators.vllm_stand_in import list_running, make_environment, read_starts
 
 SCORED = {
     "choices": [
@@ -46,10 +46,6 @@ def manage(folder: Path, options: dict[str, Any], **settings: Any) -> ManagedVll
     serve = ServeSettings(python=make_environment(folder), options=options, max_restarts=2)
     settings = {"model": BUNDLED, "concurrency": 6, "max_attempts": 2, **settings}
     return ManagedVllmClient(VllmSettings(serve=serve, **settings), log=folder / "log")
-
-
-def list_running(log: Path) -> list[int]:
-    return [pid for start in read_starts(log) for pid in start["pids"] if is_alive(pid)]
 
 
 def test_choices_are_sent_as_vllm_takes_them() -> None:

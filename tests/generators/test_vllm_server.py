@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from generators.errors import ConfigError, EndpointError
 from generators.vllm_server import Life, ManagedServer, Served, ServeSettings
-from tests.generators.vllm_stand_in import is_alive, make_environment, read_starts
+from tests.generators.vllm_stand_in import is_alive, list_running, make_environment, read_starts
 
 ROOT = Path(__file__).parents[2]
 SERVED = Served(model="/models/tiny", name="tiny")
@@ -38,10 +39,6 @@ def wait_until(holds: Any, limit_s: float = 20) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def list_running(log: Path) -> list[int]:
-    return [pid for start in read_starts(log) for pid in start["pids"] if is_alive(pid)]
 
 
 def test_server_is_started_once_and_nothing_of_it_is_left(tmp_path: Path) -> None:
@@ -92,6 +89,17 @@ def test_command_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "VLLM_API_KEY": "sk-1",
         "EXTRA": "1",
     }
+
+
+def test_key_that_only_stands_in_our_environment_is_not_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server would ask our own requests for it, which bear none."""
+    monkeypatch.setenv("VLLM_API_KEY", "sk-of-another-server")
+    server = manage(tmp_path)
+    reach(server)
+    server.stop()
+    assert "VLLM_API_KEY" not in read_starts(tmp_path / "log")[0]["env"]
 
 
 def test_build_for_processors_gets_its_options(tmp_path: Path) -> None:
@@ -211,13 +219,42 @@ def test_missing_environment_is_told_before_anything_is_started(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("settings", "message"),
     [
-        pytest.param({"port": 1, "host": "x"}, "host, port: set by the run itself", id="own"),
-        pytest.param({"served_model_name": "x"}, "served-model-name: set by the", id="own name"),
-        pytest.param({"max model": 1}, "'max model' is no name of an option", id="no name"),
+        pytest.param(
+            {"options": {"port": 1, "host": "x"}},
+            "host, port: set by the run itself, take it out",
+            id="own",
+        ),
+        pytest.param(
+            {"options": {"served_model_name": "x"}},
+            "served-model-name: set by the run itself, take it out",
+            id="own name",
+        ),
+        pytest.param(
+            {"options": {"max model": 1}}, "'max model' is no name of an option", id="no name"
+        ),
+        pytest.param(
+            {"options": {"max_model_len": 512, "max-model-len": 1024}},
+            "max-model-len: named twice, in two spellings; take one out",
+            id="twice",
+        ),
+        pytest.param(
+            {"options": {"hf_token": "hf_1"}},
+            "hf-token: would stand on the command line and in the run's directory; take it out "
+            "and export HF_TOKEN instead, which is passed on",
+            id="token",
+        ),
+        pytest.param(
+            {"env": {"HF_TOKEN": "hf_1", "AWS_SECRET_ACCESS_KEY": "k", "VLLM_TOKENIZERS": "2"}},
+            "AWS_SECRET_ACCESS_KEY, HF_TOKEN: would stand in the run's directory; take it out and "
+            "export it instead, the environment is passed on (the server's own key is named by "
+            "api_key_env)",
+            id="secrets",
+        ),
     ],
 )
-def test_options_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ServeSettings(options=options)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ServeSettings.model_validate(settings)
+    assert [error["msg"] for error in caught.value.errors()] == [f"Value error, {message}"]

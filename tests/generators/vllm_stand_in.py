@@ -35,6 +35,11 @@ def read_starts(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+def list_running(log: Path) -> list[int]:
+    """The processes of all starts of the stand-in that still run."""
+    return [pid for start in read_starts(log) for pid in start["pids"] if is_alive(pid)]
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be collected does not."""
     try:

@@ -103,12 +103,12 @@ def test_judge_that_can_tell_is_asked(judged: Finished) -> None:
     assert asked >= ONCE
     assert len(asked - ONCE) > 10
     agreement = read_agreement(judged.run)
-    assert (agreement.pairs, agreement.agreed, agreement.answered) == (132, 132, 132)
+    assert (agreement.pairs, agreement.agreed, agreement.answered) == (188, 188, 188)
     assert (agreement.balanced_accuracy, agreement.kappa, agreement.trusted) == (1.0, 1.0, True)
     assert judged.run.manifest.files[AGREEMENT].stage == CALIBRATE
     for page in ("report.html", "dataset/README.md"):
         told = judged.run.place(page).read_text(encoding="utf-8").replace("\u202f", " ")
-        assert "The equality judge (strong) agreed with 132 hand-labelled pairs in 100 %" in told
+        assert "The equality judge (strong) agreed with 188 hand-labelled pairs in 100 %" in told
         assert "more than 20 points above chance (50 %), so it was asked." in told
 
 
@@ -118,14 +118,14 @@ def test_judge_that_calls_all_equal_is_not_asked(tmp_path: Path) -> None:
         run, _ = conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
         assert compared(teacher.calls) == ONCE
     agreement = read_agreement(run)
-    assert agreement.confusion.equal_as_equal == agreement.confusion.different_as_equal == 66
+    assert agreement.confusion.equal_as_equal == agreement.confusion.different_as_equal == 94
     assert (agreement.balanced_accuracy, agreement.kappa, agreement.trusted) == (0.5, 0.0, False)
     reasons = count_reasons(run)
     assert reasons["survived"] > 15
     assert reasons["no_gain"] == 0
     for page in ("report.html", "dataset/README.md"):
         told = run.place(page).read_text(encoding="utf-8").replace("\u202f", " ")
-        assert "The equality judge (strong) agreed with 132 hand-labelled pairs in 50 %" in told
+        assert "The equality judge (strong) agreed with 188 hand-labelled pairs in 50 %" in told
         assert (
             "not more than 20 points above chance (50 %), so it was not asked and the textual rules"
             " decided alone." in told
@@ -142,7 +142,7 @@ def test_judge_that_gives_no_answer_is_not_asked(tmp_path: Path) -> None:
     assert (agreement.answered, agreement.agreed, agreement.trusted) == (0, 0, False)
     assert count_reasons(run)["survived"] > 15
     told = run.place("report.html").read_text(encoding="utf-8")
-    assert "132 answers that could not be read counted as wrong." in told
+    assert "188 answers that could not be read counted as wrong." in told
 
 
 def test_children_that_a_trusted_judge_says_nothing_of_are_told(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_kill_in_the_middle_asks_only_what_is_left(judged: Finished, tmp_path: P
         run, _ = conduct_plainly(read_settings(file, settings))
         repeated = sum(compared(teacher.calls).values()) - sum(compared(judged.requests).values())
     assert ended.was_killed
-    assert 40 <= sum(before.values()) < 132
+    assert 40 <= sum(before.values()) < 188
     assert 0 <= repeated <= CONCURRENCY
     assert read_agreement(run) == read_agreement(judged.run)
     files = [r.manifest.files["dataset/train.parquet"] for r in (run, judged.run)]
@@ -228,7 +228,7 @@ def test_other_pairs_redo_evolution(
     old, new = evolved(judged.run), evolved(run)
     assert old.keys() == new.keys()
     assert [path for path in old if old[path] == new[path]] == []
-    assert read_agreement(run).pairs == 131
+    assert read_agreement(run).pairs == 187
     assert count_reasons(run) == count_reasons(judged.run)
 
 
