@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from generators.embedded import EmbeddedSettings
-from generators.endpoint_settings import EndpointSettings
+from generators.endpoint_settings import BatchSettings, EndpointSettings
 from generators.errors import nearest
 from generators.journal_place import FILE, find_fault
 from generators.licence import Terms
@@ -47,6 +47,21 @@ class EndpointModel(ServerModel):
     """A model behind an OpenAI-compatible URL."""
 
     kind: Literal["openai"]
+    batch: BatchSettings | None = None
+    """Ask it by OpenAI's Batch API; without it each request is sent on its own."""
+
+    @field_validator("batch")
+    @classmethod
+    def _check_batch(
+        cls, batch: BatchSettings | None, info: ValidationInfo
+    ) -> BatchSettings | None:
+        defaults = {name: cls.model_fields[name].default for name in OF_SINGLE_REQUESTS}
+        idle = [name for name, usual in defaults.items() if info.data.get(name, usual) != usual]
+        if batch is not None and idle:
+            raise ValueError(
+                f"{', '.join(idle)}: would do nothing, requests go in one file; take it out"
+            )
+        return batch
 
 
 class VllmModel(VllmSettings, ServerModel):
@@ -55,11 +70,18 @@ class VllmModel(VllmSettings, ServerModel):
     kind: Literal["vllm"]
 
 
+OF_SINGLE_REQUESTS = (
+    "requests_per_minute",
+    "tokens_per_minute",
+    "breaker_failures",
+    "breaker_pause_s",
+)
+"""Settings of a server that mean nothing where it is asked in batches."""
 INERT_OF_MODELS: dict[str, Any] = dict.fromkeys(
     (
         *("base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"),
-        *("requests_per_minute", "tokens_per_minute", "breaker_failures", "breaker_pause_s"),
-        "price",
+        *OF_SINGLE_REQUESTS,
+        *("price", "batch"),
     ),
     True,
 ) | {"serve": {"python", "env", "start_timeout_s", "stop_timeout_s", "max_restarts"}}

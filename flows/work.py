@@ -32,6 +32,7 @@ from generators.database_journal import DatabaseJournal
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
 from generators.endpoint_settings import EndpointSettings
 from generators.journal_place import make_journal
+from generators.openai_batch import BatchClient
 from generators.openai_compatible import OpenAICompatibleClient, identify_answers
 from generators.records import Record, digest
 from generators.spending import FREE, Meter, MeteredClient, read_spending
@@ -255,8 +256,11 @@ def _(model: EmbeddedModel, logs: Path = TEMPORARY) -> Client:
 
 @make_client.register
 def _(model: EndpointModel, logs: Path = TEMPORARY) -> Client:
-    settings = {name: getattr(model, name) for name in EndpointSettings.model_fields}
-    return OpenAICompatibleClient(EndpointSettings(**settings), model_id=model_id(model))
+    fields = {name: getattr(model, name) for name in EndpointSettings.model_fields}
+    settings = EndpointSettings(**fields)
+    if model.batch is not None:
+        return BatchClient(settings, model.batch, model_id=model_id(model))
+    return OpenAICompatibleClient(settings, model_id=model_id(model))
 
 
 @make_client.register

@@ -1,4 +1,7 @@
-"""What is to be set about an OpenAI-compatible server: where it is and how it is treated."""
+"""What is to be set about an OpenAI-compatible server: where it is and how it is treated.
+
+The bounds of a batch are those of OpenAI's Batch API.
+"""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +59,21 @@ class EndpointSettings(Record):
         if own := sorted(OWN_FIELDS & extra.keys()):
             raise ValueError(f"{', '.join(own)}: set by the run itself, take it out")
         return extra
+
+
+class BatchSettings(Record):
+    """How a model is asked by OpenAI's Batch API, for half the price and within 24 hours. The
+    model's `concurrency` is then batches under way at once, `max_attempts` how many one request may
+    be part of, and `deadline_s` how long the server may do nothing but fail before the run stops;
+    what is under way there goes on."""
+
+    poll_s: float = Field(default=60, gt=0)
+    """How long to wait before a batch is looked at again."""
+    max_requests: int = Field(default=50_000, ge=1, le=50_000)
+    """So many requests make a batch at most. Fewer where the account's limit of enqueued tokens is
+    low."""
+    max_mb: float = Field(default=200, gt=0, le=200)
+    """Of so many million bytes is a batch's file at most."""
 
 
 def check_url(url: str) -> str:

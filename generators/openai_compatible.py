@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -119,12 +119,7 @@ class OpenAICompatibleClient:
         """The outcomes of requests that differ in nothing but the seed; the first one's is sent."""
         request = unit[0]
         path, body = self._compose(request, len(unit))
-        expected = Expected(
-            request.sampling.max_tokens,
-            len(unit),
-            self.settings.logprobs,
-            request.top_logprobs is not None,
-        )
+        expected = self._expect(request, len(unit))
         read = partial(read_reply, expected=expected)
         errand = self._prepare(path, body, read, expected.max_tokens)
 
@@ -149,6 +144,10 @@ class OpenAICompatibleClient:
             logprobs=settings.logprobs,
             extra=settings.extra_body,
         )
+
+    def _expect(self, request: Request, samples: int) -> Expected:
+        logprobs, alternatives = self.settings.logprobs, request.top_logprobs is not None
+        return Expected(request.sampling.max_tokens, samples, logprobs, alternatives)
 
     def _prepare(
         self, path: str, body: dict[str, Any], read: Read[P], max_tokens: int
@@ -181,13 +180,7 @@ class OpenAICompatibleClient:
         errand.last = f"the answer broke its schema: {faults[0]}"
         outcomes = await self._ask(errand)
         repaired = outcomes if isinstance(outcomes, Failure) else outcomes[0]
-        usage = said.usage + repaired.usage
-        if repaired.kind == "failure" or repaired.tool_calls:
-            return repaired.model_copy(update={"usage": usage})
-        if faults := find_answer_faults(repaired.text, schema):
-            message = f"the answer broke its schema twice: {faults[0]}"
-            return Failure(reason="schema", message=message, permanent=False, usage=usage)
-        return repaired.model_copy(update={"usage": usage})
+        return judge_repair(said, repaired, schema)
 
     async def _ask(self, errand: Errand[P]) -> Failure | list[P | Failure]:
         """Send until there is an answer, a failure that will not pass, or no attempt is left."""
@@ -253,9 +246,14 @@ class OpenAICompatibleClient:
         return outcomes
 
     async def _send(
-        self, method: str, path: str, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        form: dict[str, Any] | None = None,
     ) -> Reply | Failure:
-        """One HTTP exchange: any reply, or a failure of the transport."""
+        """One HTTP exchange: any reply, or a failure of the transport. `form` is sent as parts, as
+        files are."""
         import httpx2
         from aiohttp import ClientError
 
@@ -266,7 +264,9 @@ class OpenAICompatibleClient:
             content = json.dumps(body, separators=(",", ":")).encode()
         try:
             url = _locate(self.settings.base_url, path)
-            response = await self._connect().request(method, url, content=content, headers=headers)
+            response = await self._connect().request(
+                method, url, content=content, files=form, headers=headers
+            )
         except (httpx2.RequestError, ClientError) as error:
             return self._explain_transport(error)
         self._reached = True
@@ -318,6 +318,17 @@ class OpenAICompatibleClient:
         return text.replace(self._key, "***") if self._key else text
 
 
+def judge_repair(said: Response, repaired: Outcome, schema: dict[str, Any]) -> Outcome:
+    """What came of an answer that broke its schema and was sent back once; both are paid for."""
+    usage = said.usage + repaired.usage
+    if repaired.kind == "failure" or repaired.tool_calls:
+        return repaired.model_copy(update={"usage": usage})
+    if faults := find_answer_faults(repaired.text, schema):
+        message = f"the answer broke its schema twice: {faults[0]}"
+        return Failure(reason="schema", message=message, permanent=False, usage=usage)
+    return repaired.model_copy(update={"usage": usage})
+
+
 def identify_answers(settings: EndpointSettings, model_id: str) -> str:
     """What the journal and every row call the model when it is asked with these settings: other
     fields make other answers, which must not be found under the same key."""
@@ -358,7 +369,7 @@ def _open_connections(settings: EndpointSettings) -> "AsyncClient":
     )
 
 
-@cache
+@lru_cache(maxsize=64)
 def _locate(base_url: str, path: str) -> "URL":
     """Where requests go: read once, because reading a URL costs as much as sending a request."""
     import httpx2
