@@ -1,13 +1,15 @@
 """The exact value of a calculation: a small arithmetic over numbers, signs and brackets.
 
-Values are fractions, so `0.1 + 0.2` is 0.3. Powers, digits and depth are bounded, so that no text
-can hang it or fill the memory.
+Values are fractions, so `0.1 + 0.2` is 0.3. Every value on the way is bounded, and so are powers,
+digits and depth: the work grows with a text's length only, and no text fills the memory.
 """
 
 from fractions import Fraction
 from typing import NamedTuple
 
 MAX_POWER, MAX_DIGITS, MAX_DEPTH = 64, 40, 20
+MAX_BITS = 4_096
+"""No value has a numerator or denominator of more."""
 
 
 class Token(NamedTuple):
@@ -74,7 +76,8 @@ class _Evaluation:
     def _sum(self) -> Fraction:
         value = self._product()
         while sign := self._take("+-"):
-            value = value + self._product() if sign == "+" else value - self._product()
+            other = self._product()
+            value = _bounded(value + other if sign == "+" else value - other)
         return value
 
     def _product(self) -> Fraction:
@@ -82,9 +85,10 @@ class _Evaluation:
         while True:
             token = self._peek()
             if sign := self._take("*/"):
-                value = value * self._signed() if sign == "*" else value / self._signed()
+                other = self._signed()
+                value = _bounded(value * other if sign == "*" else value / other)
             elif token is not None and token.kind == "open":
-                value *= self._power()
+                value = _bounded(value * self._power())
             else:
                 return value
 
@@ -103,7 +107,7 @@ class _Evaluation:
         self.depth -= 1
         if exponent.denominator != 1 or abs(exponent) > MAX_POWER or size > 10**MAX_DIGITS:
             raise ValueError("a power that is too large, or a root")
-        return base ** int(exponent)
+        return _bounded(base ** int(exponent))
 
     def _descend(self) -> None:
         self.depth += 1
@@ -124,6 +128,16 @@ class _Evaluation:
             raise ValueError("no number where one should be")
         value = self.instead.get(token.text) or _read_digits(token.text)
         return value * self.percent if token.percent else value
+
+
+def _bounded(value: Fraction) -> Fraction:
+    """The value itself, unless it is longer than anybody calculates with.
+
+    Raises ValueError then.
+    """
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise ValueError("a value that is too long")
+    return value
 
 
 def _read_digits(text: str) -> Fraction:

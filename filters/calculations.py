@@ -246,9 +246,8 @@ def _make(
 def _drop_opened(group: list[Token]) -> list[Token]:
     """A side without brackets that open before it and close only after the whole."""
     opened = sum((t.kind == "open") - (t.kind == "close") for t in group)
-    while opened > 0 and group and group[0].kind == "open":
-        group, opened = group[1:], opened - 1
-    return group
+    first = next((i for i, token in enumerate(group) if token.kind != "open"), len(group))
+    return group[max(0, min(opened, first)) :]
 
 
 def _begins_cleanly(text: str, group: list[Token], before: Token | None) -> bool:

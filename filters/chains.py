@@ -19,7 +19,7 @@ from filters.calculations import DASH, Calculation, read_calculations
 from filters.hedges import retracts
 from filters.plain_numbers import PlainNumber, parse_number
 
-VERSION = "1"
+VERSION = "2"
 State = Literal["sound", "broken", "unread"]
 
 
@@ -82,17 +82,20 @@ def audit_chain(completion: str, answer: str | None) -> ChainAudit:
     """
     text, calculations = read_calculations(completion)
     rounded: dict[str, Fraction] = {}
-    judged = [_judge(text, calculation, rounded) for calculation in calculations]
+    other = _uses_other_arithmetic(text)
+    judged = [_judge(text, calculation, rounded, other) for calculation in calculations]
     judged = [one for one in judged if one is not None]
     steps = tuple(one.step for one in judged if one.step.state != "unread")
     unread = tuple(one.step.text for one in judged if one.step.state == "unread")
     broken = next((step.text for step in steps if step.state == "broken"), None)
-    if broken is None and answer is not None:
+    if broken is None and answer is not None and not other:
         broken = _find_loose_end(text, judged, answer)
     return ChainAudit(steps, broken, unread)
 
 
-def _judge(text: str, calculation: Calculation, rounded: dict[str, Fraction]) -> _Judged | None:
+def _judge(
+    text: str, calculation: Calculation, rounded: dict[str, Fraction], other_arithmetic: bool
+) -> _Judged | None:
     """None where nothing is calculated: `x = 5`, `1 km = 1000 m`."""
     states = list(_judge_pairs(calculation, rounded))
     if not states:
@@ -101,7 +104,8 @@ def _judge(text: str, calculation: Calculation, rounded: dict[str, Fraction]) ->
     if "broken" in states:
         negative = _read_dash_as_minus(text, calculation)
         may_hold = negative and "broken" not in _judge_pairs(negative, rounded)
-        state = "unread" if may_hold or _is_not_asserted(text, calculation) else "broken"
+        is_meant = not (may_hold or other_arithmetic or _is_not_asserted(text, calculation))
+        state = "broken" if is_meant else "unread"
     elif "sound" in states:
         state = "sound"
     sides = calculation.sides
@@ -243,8 +247,7 @@ def _is_not_asserted(text: str, calculation: Calculation) -> bool:
     """Whether a calculation is asked, denied or taken back where it stands."""
     after = text[calculation.end : calculation.end + 60]
     sentence = re.split(r"[.\n]", after, maxsplit=1)[0]
-    denied = "?" in sentence or bool(_DENIED.match(after)) or retracts(after)
-    return denied or _uses_other_arithmetic(text)
+    return "?" in sentence or bool(_DENIED.match(after)) or retracts(after)
 
 
 def _uses_other_arithmetic(text: str) -> bool:
@@ -258,20 +261,17 @@ def _find_loose_end(text: str, judged: Sequence[_Judged], answer: str) -> str | 
     statements = find_statements(text)
     last = statements[-1].end if statements else len(text)
     judged = [one for one in judged if one.calculation.start < last]
-    if (
-        number is None
-        or not judged
-        or judged[-1].step.state == "unread"
-        or _uses_other_arithmetic(text)
-    ):
+    if number is None or not judged or judged[-1].step.state == "unread":
         return None
     reached = [i for i, one in enumerate(judged) if _reaches(one, number, answer)]
     if not reached:
         return f"{judged[-1].step.text}, and the answer is {answer}"
-    for one in judged[reached[-1] + 1 :]:
+    known: set[Fraction] = set()
+    for i, one in enumerate(judged):
         used = {v for side in one.calculation.sides for v in _operands(side)}
-        if number.value in used and not one.ends & _numbers_before(judged, one):
+        if i > reached[-1] and number.value in used and not one.ends & known:
             return f"{one.step.text}, and the answer is {answer}"
+        known |= used | one.ends
     return None
 
 
@@ -296,9 +296,3 @@ def _operands(side: Side) -> Iterator[Fraction]:
         for token in side.tokens:
             if token.kind == "number":
                 yield from _values(Side((token,), True), {})
-
-
-def _numbers_before(judged: Sequence[_Judged], one: _Judged) -> set[Fraction]:
-    earlier = [j for j in judged if j.calculation.start < one.calculation.start]
-    numbers = {v for j in earlier for side in j.calculation.sides for v in _operands(side)}
-    return numbers.union(*(j.ends for j in earlier))

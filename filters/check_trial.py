@@ -1,13 +1,13 @@
 """A check is tried before it judges: a right answer must pass it, nothing and gibberish must not.
 
 A check that refuses its own reference would reject every right answer; one that passes an empty
-answer, or the letters of the reference in another order, would let anything through. Either is
+answer, or the letters of the reference in any other order, would let anything through. Either is
 quarantined with its prompt before a model is asked.
 """
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from filters.constraint_witness import write_witness
@@ -18,11 +18,11 @@ from filters.verify import verify
 from generators.errors import InputError
 from generators.records import Check, ChoiceCheck, ConstraintCheck
 
-VERSION = "1"
+VERSION = "2"
 
 
 def try_check(check: Check) -> Objection | None:
-    """Try a check on its reference answer, on an empty answer and on a shuffled one.
+    """Try a check on its reference answer, on an empty answer and on shuffled ones.
 
     It is objected to as `bad_check`, `no_reference`, `reference_fails`, `shuffled_passes` or
     `empty_passes`. Kinds that have no reference of their own (a JSON Schema, an open vote) are
@@ -39,25 +39,27 @@ def try_check(check: Check) -> Objection | None:
         verdict = verify(check, reference)
         if verdict.decision != "accept":
             return Objection("reference_fails", f"{reference[:120]!r}: {verdict.reason}")
-        shuffled = shuffle_reference(check, reference)
-        if verify(check, shuffled).decision == "accept":
-            return Objection("shuffled_passes", shuffled[:120])
+        shuffled = list(dict.fromkeys(shuffle_reference(check, reference)))
+        if all(verify(check, text).decision == "accept" for text in shuffled):
+            return Objection("shuffled_passes", shuffled[0][:120])
     if verify(check, "").decision == "accept":
         return Objection("empty_passes", "an empty answer is accepted")
     return None
 
 
-def shuffle_reference(check: Check, reference: str) -> str:
-    """A wrong answer made of the reference: another option, or its letters and digits run together
-    in another order, with a 7 behind them where no order makes another answer."""
+def shuffle_reference(check: Check, reference: str) -> Iterator[str]:
+    """Answers made of the reference of which one at least is wrong: another option, or its letters
+    and digits run together in other orders, and last with a 7 behind them. Another order may be
+    right as well, as `ba` is for `ab` where letters are factors."""
     if isinstance(check, ChoiceCheck):
-        return next((label for label in check.options if label != check.answer), "")
+        yield next((label for label in check.options if label != check.answer), "")
+        return
     signs = re.findall(r"\w", reference)
     for seed in range(8):
         mixed = "".join(random.Random(seed).sample(signs, len(signs)))
         if not _say_the_same(mixed, reference):
-            return mixed
-    return "".join(signs) + "7"
+            yield mixed
+    yield "".join(signs) + "7"
 
 
 def _say_the_same(one: str, other: str) -> bool:

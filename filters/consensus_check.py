@@ -2,7 +2,7 @@
 
 from filters.final_answer import extract_final_answer
 from filters.judgement import Judgement, accept, quarantine, reject
-from filters.votes import are_same
+from filters.votes import are_same, find_elected
 from generators.records import ConsensusCheck
 
 
@@ -10,9 +10,8 @@ def judge_consensus(check: ConsensusCheck, completion: str) -> Judgement:
     """Judge a completion by a vote that has been held."""
     if not check.votes:
         return quarantine("open_vote", "the vote on this task has not been held")
-    elected = max(check.votes, key=lambda answer: check.votes[answer])
-    ranked = sorted(check.votes.values(), reverse=True)
-    if ranked[0] < check.threshold * check.n or ranked[:2] == ranked[:1] * 2:
+    elected = find_elected(check.votes, check.n, check.threshold)
+    if elected is None:
         return quarantine("no_consensus", describe_votes(check.votes, check.n))
     reading = extract_final_answer(completion)
     if reading.text is None:

@@ -6,11 +6,14 @@ before a model is asked (`filters.check_trial`).
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from filters.constraints import check_constraints
 from generators.constraint_forms import RESPONSES, Constraint
 
+_Wanted = Mapping[str, Sequence[Constraint]]
+"""The constraints by their id; one id may stand there several times."""
 _FILLERS = (
     *("rain", "fell", "on", "fresh", "grass", "while", "birds", "sang", "in", "trees"),
     *("we", "will", "pick", "up", "bulky", "jugs", "of", "milk", "next", "dawn"),
@@ -23,13 +26,18 @@ _MOST = 5_000
 
 def write_witness(constraints: Sequence[Constraint]) -> str | None:
     """A text that meets all constraints, or None where none of those tried does."""
-    for text in _write_texts({c["id"]: c for c in constraints}):
+    wanted: dict[str, list[Constraint]] = {}
+    for constraint in constraints:
+        alike = wanted.setdefault(constraint["id"], [])
+        if constraint not in alike:
+            alike.append(constraint)
+    for text in _write_texts(wanted):
         if check_constraints(constraints, text).passed:
             return text
     return None
 
 
-def _write_texts(wanted: Mapping[str, Constraint]) -> Iterator[str]:
+def _write_texts(wanted: _Wanted) -> Iterator[str]:
     """From the shortest up: a few words are enough where nothing asks for more."""
     words = _wanted_words(wanted)
     fillers = _allowed_fillers(wanted)
@@ -45,34 +53,36 @@ def _write_texts(wanted: Mapping[str, Constraint]) -> Iterator[str]:
             yield _dress(_join(filled, size, joint), wanted)
 
 
-def _wanted_words(wanted: Mapping[str, Constraint]) -> list[str]:
-    words = list(wanted.get("keywords:existence", {}).get("keywords", ()))
-    if (c := wanted.get("keywords:frequency")) and c["relation"] == "at least":
-        words += [c["keyword"]] * c["frequency"]
-    if (c := wanted.get("keywords:letter_frequency")) and c["let_relation"] == "at least":
-        words += [c["letter"]] * c["let_frequency"]
-    if (c := wanted.get("change_case:capital_word_frequency")) and c[
-        "capital_relation"
-    ] == "at least":
-        words += ["NASA"] * c["capital_frequency"]
-    return words
+def _wanted_words(wanted: _Wanted) -> list[str]:
+    """Each word as often as the constraint asks that asks for it most often."""
+    words: Counter[str] = Counter()
+    for c in wanted.get("keywords:existence", ()):
+        words |= Counter({word.lower() for word in c["keywords"]})
+    for c in _select(wanted, "keywords:frequency", "relation", "at least"):
+        words |= Counter({c["keyword"].lower(): c["frequency"]})
+    for c in _select(wanted, "keywords:letter_frequency", "let_relation", "at least"):
+        words |= Counter({c["letter"].lower(): c["let_frequency"]})
+    for c in _select(wanted, "change_case:capital_word_frequency", "capital_relation", "at least"):
+        words |= Counter({"NASA": c["capital_frequency"]})
+    return list(words.elements())
 
 
-def _allowed_fillers(wanted: Mapping[str, Constraint]) -> list[str]:
+def _allowed_fillers(wanted: _Wanted) -> list[str]:
     """Filler words that no constraint counts against the text."""
-    forbidden = wanted.get("keywords:forbidden_words", {}).get("forbidden_words", ())
-    barred = {word.casefold() for word in forbidden}
-    barred.add(wanted.get("keywords:frequency", {}).get("keyword", "").casefold())
-    letter = ""
-    if (c := wanted.get("keywords:letter_frequency")) and c["let_relation"] == "less than":
-        letter = c["letter"].casefold()
-    fillers = [w for w in _FILLERS if w not in barred and (not letter or letter not in w)]
-    return fillers or ["1"]
+    forbidden = wanted.get("keywords:forbidden_words", ())
+    barred = {word.casefold() for c in forbidden for word in c["forbidden_words"]}
+    barred |= {c["keyword"].casefold() for c in wanted.get("keywords:frequency", ())}
+    few = _select(wanted, "keywords:letter_frequency", "let_relation", "less than")
+    letters = {c["letter"].casefold() for c in few}
+    return [w for w in _FILLERS if w not in barred and letters.isdisjoint(w)] or ["1"]
 
 
-def _bound(wanted: Mapping[str, Constraint], id: str, name: str) -> int:
-    constraint = wanted.get(id, {})
-    return constraint[name] if constraint.get("relation") == "at least" else 0
+def _bound(wanted: _Wanted, id: str, name: str) -> int:
+    return max((c[name] for c in _select(wanted, id, "relation", "at least")), default=0)
+
+
+def _select(wanted: _Wanted, id: str, name: str, relation: str) -> list[Constraint]:
+    return [c for c in wanted.get(id, ()) if c[name] == relation]
 
 
 def _join(words: Sequence[str], size: int, joint: str) -> str:
@@ -80,11 +90,11 @@ def _join(words: Sequence[str], size: int, joint: str) -> str:
     return joint.join(pieces) + (joint.strip() and ".")
 
 
-def _dress(body: str, wanted: Mapping[str, Constraint]) -> str:
+def _dress(body: str, wanted: _Wanted) -> str:
     """Give the words the layout that the constraints ask for, the innermost first."""
     for id, put_on in _LAYOUTS.items():
-        if id in wanted:
-            body = put_on(body, wanted[id])
+        for constraint in wanted.get(id, ()):
+            body = put_on(body, constraint)
     return body
 
 
@@ -93,7 +103,8 @@ def _number_paragraphs(body: str, c: Constraint) -> str:
 
 
 def _begin_paragraph(body: str, c: Constraint) -> str:
-    paragraphs = [body, *["So it went"] * (c["num_paragraphs"] - 1)]
+    paragraphs = body.split("\n\n")
+    paragraphs += ["So it went"] * (c["num_paragraphs"] - len(paragraphs))
     place = c["nth_paragraph"] - 1
     paragraphs[place] = f"{c['first_word'].strip()} {paragraphs[place]}"
     return "\n\n".join(paragraphs)

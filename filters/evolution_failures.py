@@ -4,7 +4,8 @@ Auto-Evol (Zeng et al. 2024, arXiv:2406.00770) counts the failures of an evolvin
 responses: evolution that stagnates, or that loses what the task needs, makes the responder talk
 about the task instead of doing it. Before these rules come those of elimination, which read the
 text. A rule returns the span that it objects to, or None. They look at short answers only, since a
-long one has done something.
+long one has done something; and where a task asks for thanks, an apology or a request, these are
+the answer and no failure.
 """
 
 import re
@@ -28,9 +29,13 @@ def find_failure(parent: str, child: str, answer: str | None) -> Objection | Non
     return find_objection(_TEXT_RULES | _ANSWER_RULES, Evolved(parent, child, answer, None))
 
 
-_THANKS = r"(?:thanks|thank you)(?: (?:so|very) much)?(?: for [^:]+)?"
+_TASK = r"(?:question|task|request|message|prompt|instruction)s?"
+_THANKED = re.compile(
+    r"(?:thanks|thank you)(?: (?:so|very) much)?"
+    rf"(?: for (?:(?:sharing|providing)\b[^:]*|(?:your|the|this|these)\b[^:]*?\b{_TASK}\b[^:]*))?"
+)
 _ACKNOWLEDGED = re.compile(
-    rf"{_THANKS}|understood|noted|got it|ok(?:ay)?|all ?right|sounds good|will do|clear"
+    r"understood|noted|got it|ok(?:ay)?|all ?right|sounds good|will do|clear"
     r"|i(?:'ve| have)? (?:see|noted|get it|got it)"
     r"|i(?: have)? (?:understand|understood)(?: (?:the|your|this|these|that|what|all) [^:]+)?"
     r"|(?:that is|that's|it is|it's) (?:clear|understood|noted)"
@@ -58,8 +63,12 @@ _NOTHING_ASKED = re.compile(
 )
 
 
+_TO_THANK = re.compile(r"\b(?:thank|grat(?:itude|eful)|appreciat)", re.IGNORECASE)
+
+
 def find_stagnation(evolved: Evolved) -> str | None:
-    """The answer acknowledges and offers help, or says that nothing was asked, and no more."""
+    """The answer acknowledges and offers help, or says that nothing was asked, and no more. Thanks
+    acknowledge nothing where the task is to thank somebody."""
     answer = _short_answer(evolved)
     if answer is None:
         return None
@@ -67,9 +76,9 @@ def find_stagnation(evolved: Evolved) -> str | None:
         return _sentence(answer, match)
     clauses = [normalise(clause) for clause in re.split(r"[.,;!?\n]+", answer)]
     clauses = [clause for clause in clauses if clause]
-    says_so = any(p.fullmatch(c) for c in clauses for p in (_ACKNOWLEDGED, _OFFERED))
-    polite = (_ACKNOWLEDGED, _OFFERED, _FILLER)
-    is_talk = all(any(p.fullmatch(clause) for p in polite) for clause in clauses)
+    talk = [_ACKNOWLEDGED, _OFFERED] + [_THANKED] * (not _TO_THANK.search(evolved.child))
+    says_so = any(p.fullmatch(clause) for clause in clauses for p in talk)
+    is_talk = all(any(p.fullmatch(clause) for p in (*talk, _FILLER)) for clause in clauses)
     return answer.strip() if says_so and is_talk else None
 
 
@@ -91,18 +100,35 @@ _PLEA = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"^\W*(?:dear|subject:|to whom)\b", re.IGNORECASE | re.MULTILINE)
+_TO_REQUEST = re.compile(
+    rf"\bask(?:s|ing)?\b(?! yourself){_SPAN}\b(?:for|to|whether|if|about|what|which|when|how)\b"
+    r"|\brequest(?:ing\b| for\b| to\b)|(?:^|[.!?\n]\W*)(?:politely )?request\b"
+    rf"|\b(?:write|draft|compose|send|make|phrase)\b{_SPAN}\brequest\b|\b[ei]nquir(?:e|y|ing)\b",
+    re.IGNORECASE,
+)
+_TO_DO_THE_TASK = re.compile(
+    r"\b(?:help|assist) you\b|\bi(?: can|'ll| will| could| may)?(?:not|'t)? (?:better )?"
+    r"(?:help|assist|answer|complete|write|draft|compose|create|start|begin)\b",
+    re.IGNORECASE,
+)
 
 
 def find_plea(evolved: Evolved) -> str | None:
-    """The answer asks for something that the task does not hold. A letter may ask for it."""
+    """The answer asks for something that the task does not hold. A letter may ask for it, and so
+    may any answer to the task of asking, unless it says that it needs it for the task."""
     answer = _short_answer(evolved)
     if answer is None or _LETTER.search(answer):
+        return None
+    if _TO_REQUEST.search(evolved.child) and not _TO_DO_THE_TASK.search(answer):
         return None
     match = _PLEA.search(answer)
     return _sentence(answer, match) if match else None
 
 
-_REGRET = r"(?:unfortunately,? |i(?:'m| am) afraid(?: that)? |i apologi[sz]e,?(?: but)? )?"
+_REGRET = (
+    r"(?:unfortunately,? |i(?:'m| am) afraid(?: that)? |i apologi[sz]e,?(?: but)? "
+    r"|(?:i(?:'m| am) )?sorry,?(?: but)? )?"
+)
 _CANNOT = r"i(?: cannot| can't| can not| won't| will not|(?: am|'m)(?: unable| not able) to)"
 _SERVICE = (
     r"(?:help(?! but\b)|assist|comply|fulfil|do (?:that|this)|answer|complete|carry out|create|"
@@ -113,13 +139,21 @@ _DECLINED = re.compile(
 )
 
 
+_TO_BE_SORRY = re.compile(
+    r"\b(?:apolog(?:y|ies|i[sz])|sorry\b|regret|condolence|sympath|declin(?:e|ing)\b"
+    r"|refus(?:e|al|ing)\b|turn(?:s|ing)? down\b)",
+    re.IGNORECASE,
+)
+
+
 def find_decline(evolved: Evolved) -> str | None:
-    """The answer begins by declining the task, or says "sorry"."""
+    """The answer begins by declining the task, or says "sorry" where the task is not to say so."""
     answer = _short_answer(evolved)
     if answer is None:
         return None
-    match = _DECLINED.match(answer)
-    return match[0].strip() if match else find_refusal(evolved)
+    if match := _DECLINED.match(answer):
+        return match[0].strip()
+    return None if _TO_BE_SORRY.search(evolved.child) else find_refusal(evolved)
 
 
 def _short_answer(evolved: Evolved) -> str | None:

@@ -19,7 +19,7 @@ from filters.structure import MARKUP
 from generators.records import Verdict
 from generators.wording import normalise
 
-VERSION = "1"
+VERSION = "2"
 MIN_WORDS = 3
 MIN_TEXT = 0.5
 """The least share of letters and digits among what is not white space."""
@@ -72,18 +72,43 @@ def find_markup(turn: Turn) -> str | None:
     return match[0] if match else None
 
 
-_SPEAKERS = r"(?:user|human|assistant|system|chatbot|bot|ai|chatgpt|smollm)"
 _SPEAKER = re.compile(
-    rf"^[ \t>*_]*{_SPEAKERS}[ \t*_]*:|^(?:user|assistant|system)[ \t]*$",
+    r"^[ \t>*_]*(?:user|human|assistant|system|smollm|(?P<topic>chatbot|bot|ai|chatgpt))[ \t*_]*:"
+    r"|^(?:user|assistant|system)[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
 def find_speaker(turn: Turn) -> str | None:
     """A line begins with the name of one who speaks: the model wrote more than one turn, or wrote
-    its stage directions along."""
-    match = _SPEAKER.search(turn.text)
-    return match[0].strip() if match else None
+    its stage directions along. A request may begin with what it is about: `AI: what is it?`"""
+    for match in _SPEAKER.finditer(turn.text):
+        if match.start() > 0 or not match["topic"] or not _asks(turn.text[match.end() :]):
+            return match[0].strip()
+    return None
+
+
+_ITEM = re.compile(r"\W*(?:\d+[.):]|[-*•‣])\s")
+_OFFER = re.compile(
+    r"\b(?:how|what) (?:else )?(?:can|may) i (?:help|assist|do for) you\b"
+    r"|(?:^|[.!?]\W*)(?:would you like|do you want me to|(?:shall|should) i|let me know)\b"
+    r"|\b(?:could|can) you (?:please )?(?:clarify|repeat|rephrase|specify|provide more)\b",
+    re.IGNORECASE,
+)
+_ASKING = re.compile(
+    r"\?\W*$|(?:^|[.!?:;…]\W*)(?:please|suggest|summari[sz]e|write|explain|give|list|find|fix|tell"
+    r"|translate|rewrite|make|turn|sort|classify|correct|improve|convert|describe|name|count|show"
+    r"|help|plan|compare|calculate|add|check|shorten|edit|choose|pick|answer)\b",
+    re.IGNORECASE,
+)
+
+
+def _asks(text: str) -> bool:
+    """Whether the last line of a text asks for something, as users do and not as assistants offer
+    more or list what to do."""
+    *_, last = ["", *(line.strip() for line in text.splitlines() if line.strip())]
+    asks = _ASKING.search(last) and not _OFFER.search(last)
+    return bool(asks) and not _ITEM.match(last)
 
 
 def find_noise(turn: Turn) -> str | None:
@@ -119,26 +144,38 @@ def find_excess(turn: Turn) -> str | None:
     return f"{length} characters, at most {MAX_CHARACTERS}" if length > MAX_CHARACTERS else None
 
 
+_SORRY = r"(?:(?:i(?:'m| am) )?(?:(?:so|very|truly) )?sorry|i apologi[sz]e)\b"
+_CANNOT = r"i(?: cannot| can't| can not| won't|(?: am|'m) (?:unable|not able) to)\b"
+_YES = r"(?:sure|certainly|absolutely|of course)(?: thing)?"
 _REPLY = re.compile(
     r"\W*(?:"
-    r"(?:sure|certainly|absolutely|of course)(?: thing)?[,.!:]"
+    rf"{_YES}(?:[.!:]|, (?:here|let's|i(?:'d| would) be"
+    r"|i(?:'ll| will| can| could) (?:help|do|try))\b)"
     r"|as an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b"
-    r"|i(?:'m| am) (?:an? (?:ai|artificial intelligence|(?:large )?language model)\b|sorry\b)"
-    r"|(?:sorry\b|i apologi[sz]e\b)"
+    r"|i(?:'m| am) an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    rf"|{_SORRY},? but (?:as an?\b|{_CANNOT})"
+    rf"|{_SORRY},? {_CANNOT} (?:help|assist|provide|fulfil|answer|do that)\b"
+    rf"|{_SORRY} (?:to hear|for) (?:that|(?:the|any) (?:confusion|inconvenience|misunderstanding"
+    r"|mistake|error))\b"
     r"|i (?:cannot|can't|am unable to|won't) (?:help|assist|provide|fulfil|answer)"
     r"|i(?:'d| would) be (?:happy|glad) to (?:help|assist)\b"
     r"|(?:how|what) (?:can|may) i (?:help|assist|do for) you\b"
     r"|(?:hello|hi)\b[^?\n]{0,40}\bhow (?:can|may) i (?:help|assist) you\b"
     r"|(?:that's|what) a great (?:question|idea)\b"
-    r"|here(?:'s| is| are) (?:a|an|some) [^\n]{0,80}:\n"
     r")",
+    re.IGNORECASE,
+)
+_MAYBE_REPLY = re.compile(
+    rf"\W*(?:{_YES},|{_SORRY}|here(?:'s| is| are) (?:a|an|some) [^\n]{{0,80}}:\n)",
     re.IGNORECASE,
 )
 
 
 def find_reply(turn: Turn) -> str | None:
-    """The text begins as an assistant answers, not as a user asks."""
-    match = _REPLY.match(turn.text.replace("’", "'"))  # noqa: RUF001
+    """The text begins as an assistant answers, not as a user asks. A user may begin so as well who
+    asks something in the end: `Sorry to bother you, which bus goes there?`"""
+    text = turn.text.replace("’", "'")  # noqa: RUF001
+    match = _REPLY.match(text) or (None if _asks(text) else _MAYBE_REPLY.match(text))
     return match[0].strip() if match else None
 
 

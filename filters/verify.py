@@ -39,7 +39,7 @@ VERIFIERS: dict[str, Verifier] = {
     "json_schema": Verifier("json_schema", "1", judge_json),
     "constraint": Verifier("constraint", "1", judge_constraints),
     "procedural": Verifier("procedural", "1", judge_procedural),
-    "consensus": Verifier("consensus", "1", judge_consensus),
+    "consensus": Verifier("consensus", "2", judge_consensus),
 }
 VERSIONS = tuple(f"{kind}: {v.detector} {v.version}" for kind, v in sorted(VERIFIERS.items()))
 """What a verdict depends on besides its check and its answer: a new version judges anew."""

@@ -2,7 +2,8 @@
 
 An answer is a vote only if it is one label and nothing else; anything else is an unread vote with
 its reason. Probabilities come from a model in this process for each label exactly, and from a
-server for its most probable first tokens, each of which stands for the one label that it begins.
+server for its most probable first tokens, each of which stands for the one label that it begins; a
+word of its own in other letters, as the `I` of "I think" is for `irritated`, begins none.
 """
 
 import math
@@ -21,7 +22,7 @@ from generators.annotation import (
 )
 from generators.clients import Outcome, Request, Response
 from generators.prompting import Form
-from generators.wording import normalise
+from generators.wording import STOP_WORDS, normalise
 
 MOST_SHARED = 0.05
 """A reading is dropped if first tokens that begin several labels have more than this share of what
@@ -77,13 +78,26 @@ def weigh_first_tokens(text_logprobs: Mapping[str, float], labels: Sequence[str]
     has 0."""
     probs, shared = dict.fromkeys(labels, 0.0), 0.0
     for token, logprob in text_logprobs.items():
-        start = token.strip().casefold()
-        begun = [label for label in labels if start and label.casefold().startswith(start)]
+        begun = [label for label in labels if _begins(token.strip(), label)]
         if len(begun) == 1:
             probs[begun[0]] += math.exp(logprob)
         elif begun:
             shared += math.exp(logprob)
     return Weights(probs, shared)
+
+
+def _begins(token: str, label: str) -> bool:
+    """Whether an answer that begins with a token may be on its way to a label.
+
+    Case does not matter for a whole word of the label and for the beginning of one. What is one
+    letter, or a function word such as `In`, begins another word only as it is written there.
+    """
+    start, folded = token.casefold(), label.casefold()
+    if not token or not folded.startswith(start):
+        return False
+    is_whole_word = re.match(re.escape(start) + r"(?!\w)", folded) is not None
+    is_telling = len(start) > 1 and start not in STOP_WORDS
+    return is_whole_word or is_telling or label.startswith(token)
 
 
 def find_alike(labels: Sequence[str]) -> tuple[str, str] | None:

@@ -22,7 +22,7 @@ from generators.annotation import (
 from generators.label_reading import record_annotation
 from generators.prompting import hash_template
 
-READING = "1"
+READING = "2"
 """Changed whenever the same answers come to other annotations."""
 
 

@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF001 - signs as models write them
 
+import time
+
 import pytest
 
 from filters.chains import ChainAudit, Step, audit_chain
@@ -249,8 +251,60 @@ def test_prose_and_an_unfinished_thought_have_no_steps() -> None:
         "((((1/10)^64)^64)^64)^64 + 1 = 5",
         "1 + 1 = 2 " * 5000,
         "12 apples " * 5000 + "= 5 + 7",
+        "(" * 50_000 + " + 1 = 3",
     ],
-    ids=["towers", "brackets", "minus signs", "small powers", "many steps", "many numbers"],
+    ids=["towers", "brackets", "minus signs", "small powers", "many steps", "many numbers", "open"],
 )
 def test_no_text_hangs_the_audit(text: str) -> None:
     assert audit_chain(text, None).broken is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.0001^64 * " * 300 + "1 = 5",
+        "999^64*" * 300 + "1 = 5",
+        "3^-64*" * 300 + "1 = 5",
+        "(2^64)" * 300 + " = 5",
+        "1 / 9^64 / " * 300 + "3 = 5",
+        " + ".join(f"1/({10**39 + i})^64" for i in range(300)) + " = 5",
+        " - ".join(f"1/{10**39 + i}" for i in range(300)) + " = 5",
+        f"{10**39 + 1}^64 + 1 = 5",
+    ],
+    ids=[
+        *("decimals", "products", "negative powers", "brackets", "quotients"),
+        *("sums of powers", "sums", "one power"),
+    ],
+)
+def test_a_value_that_grows_too_long_is_not_worked_out(text: str) -> None:
+    """Were it worked out, each would be called broken, some after seconds."""
+    audit = audit_chain(text, "5")
+    assert (audit.steps, audit.broken, len(audit.unread)) == ((), None, 1)
+
+
+def test_a_long_value_within_the_bound_is_worked_out() -> None:
+    assert audit_chain("2^64 * 2^64 * 2^64 = 4^64 * 2^64", None).steps[0].state == "sound"
+    assert audit_chain("(1/999^64) * 999^64 * 7 = 7", None).steps[0].state == "sound"
+    assert audit_chain("3^64 * 3^64 = 5", None).broken == "3^64 * 3^64 = 5"
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "answer"),
+    [("7+1=8. ", "1*8=8. 3+4=7. ", "7"), ("1 + 1 = 3. ", "", None)],
+    ids=["behind the answer", "broken"],
+)
+def test_the_audit_takes_time_in_proportion_to_the_steps(
+    step: str, start: str, answer: str | None
+) -> None:
+    few, many = (_time_audit(start + step * count, answer) for count in (50, 800))
+    assert many < 16 * 4 * few  # in proportion to the square it would be 16 * 16
+
+
+def _time_audit(text: str, answer: str | None) -> float:
+    """The CPU seconds of the quickest of three audits."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        audit_chain(text, answer)
+        seconds.append(time.process_time() - start)
+    return min(seconds)

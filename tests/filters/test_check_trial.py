@@ -28,6 +28,8 @@ TASK = "Describe how a kitchen garden changes with the seasons in Norway."
         pytest.param({"kind": "math", "answer": "1.0"}, id="decimal"),
         pytest.param({"kind": "math", "answer": "\\frac{3}{4}"}, id="fraction"),
         pytest.param({"kind": "math", "answer": "2\\pi"}, id="expression"),
+        pytest.param({"kind": "math", "answer": "ab"}, id="product"),
+        pytest.param({"kind": "math", "answer": "xyz"}, id="product of three"),
         pytest.param({"kind": "exact", "answer": "Oslo"}, id="exact"),
         pytest.param({"kind": "exact", "answer": "a"}, id="one letter"),
         pytest.param({"kind": "choice", "answer": "B", "options": OPTIONS}, id="choice"),
@@ -154,6 +156,74 @@ def test_the_seeds_own_checks_are_fit(file: Path) -> None:
 def test_a_shuffled_reference_is_wrong(answer: str) -> None:
     kind = "math" if answer[0].isdigit() else "exact"
     check = CHECK.validate_python({"kind": kind, "answer": answer})
-    shuffled = shuffle_reference(check, answer)
     assert verify(check, answer).decision == "accept"
-    assert verify(check, shuffled).decision == "reject"
+    shuffled = {verify(check, text).decision for text in shuffle_reference(check, answer)}
+    assert shuffled == {"reject"}
+
+
+def test_a_shuffled_product_that_is_right_is_followed_by_what_is_wrong() -> None:
+    check = CHECK.validate_python({"kind": "math", "answer": "ab"})
+    *right, wrong = shuffle_reference(check, "ab")
+    assert ({*right}, wrong) == ({"ba"}, "ab7")
+    assert verify(check, "ba").decision == "accept"
+    assert verify(check, wrong).decision != "accept"
+
+
+OAK = {"id": "keywords:frequency", "keyword": "oak"}
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        [
+            {"id": "keywords:existence", "keywords": ["oak"]},
+            {"id": "keywords:existence", "keywords": ["elm"]},
+        ],
+        [
+            OAK | {"frequency": 2, "relation": "at least"},
+            OAK | {"frequency": 5, "relation": "less than"},
+        ],
+        [
+            {"id": "keywords:existence", "keywords": ["Oak"]},
+            OAK | {"frequency": 2, "relation": "at least"},
+            OAK | {"frequency": 3, "relation": "less than"},
+        ],
+        [LEAST, LEAST | {"num_words": 40}, MOST | {"num_words": 60}],
+        [
+            {"id": "keywords:forbidden_words", "forbidden_words": ["rain"]},
+            {"id": "keywords:forbidden_words", "forbidden_words": ["grass"]},
+            LEAST,
+        ],
+        [
+            ALL_KINDS[1],
+            ALL_KINDS[2],
+            {
+                "id": "keywords:letter_frequency",
+                "letter": "s",
+                "let_frequency": 1,
+                **MOST_LETTERS,
+            },
+            LEAST,
+        ],
+        [
+            {"id": "detectable_content:number_placeholders", "num_placeholders": 3},
+            {"id": "detectable_content:number_placeholders", "num_placeholders": 2},
+        ],
+        [ALL_KINDS[5], ALL_KINDS[5] | {"nth_paragraph": 3, "first_word": "later"}],
+        [{"id": "length_constraints:number_paragraphs", "num_paragraphs": 2}] * 2,
+    ],
+    ids=[
+        *("keywords", "a range", "exactly", "numbers of words", "forbidden words", "letters"),
+        *("placeholders", "paragraphs", "the same twice"),
+    ],
+)
+def test_a_witness_meets_several_constraints_of_one_id(constraints: list[dict[str, Any]]) -> None:
+    witness = write_witness(constraints)
+    assert witness is not None
+    assert check_constraints(constraints, witness).failed == ()
+    assert try_check(ConstraintCheck(constraints=tuple(constraints))) is None
+
+
+def test_a_contradiction_under_one_id_has_no_witness() -> None:
+    least = OAK | {"frequency": 3, "relation": "at least"}
+    assert write_witness([least, OAK | {"frequency": 3, "relation": "less than"}]) is None

@@ -138,6 +138,63 @@ def test_answer_that_goes_on_is_no_refusal(answer: str) -> None:
     assert judge(answer) is None
 
 
+THANK = "Write a thank-you note to a neighbour who watered the plants in July."
+APOLOGISE = "Write an apology to a colleague for missing a deadline, in two sentences."
+ASK = "Ask a colleague for the figures of May in one friendly sentence."
+DECLINE = "Decline an invitation to a wedding in one sentence."
+
+
+@pytest.mark.parametrize(
+    ("child", "answer"),
+    [
+        (THANK, "Thank you so much for watering my plants in July!"),
+        (THANK, "Thank you very much."),
+        (THANK, "Thank you for your kind message. Let me know if you need anything."),
+        (CHILD, "Thank you for the lamp."),
+        (CHILD, "Thanks for your patience, for the fog and the bell."),
+        (APOLOGISE, "I'm sorry that I missed the deadline. It will not happen again."),
+        (APOLOGISE, "Sorry for the delay, and thank you for waiting."),
+        (DECLINE, "I am sorry, but I cannot attend your wedding."),
+        (ASK, "Hi Tom, could you please send me the figures of May?"),
+        (ASK, "Could you kindly share the sales data by Friday?"),
+        ("Write a message that asks the library whether a book is in.", "Please send me a list."),
+        ("Request the minutes of a meeting.", "Could you please send the document?"),
+        ("Write a polite request to a supplier.", "Please provide more details on the prices."),
+    ],
+    ids=range(13),
+)
+def test_answer_that_says_what_the_task_asks_for_survives(child: str, answer: str) -> None:
+    assert find_failure(PARENT, child, answer) is None
+
+
+@pytest.mark.parametrize(
+    ("child", "answer", "reason"),
+    [
+        (THANK, "Understood. Let me know how I can help.", "stagnant"),
+        (THANK, "Sure, I understand the requirements.", "stagnant"),
+        (THANK, "Sorry, not today.", "refusal"),
+        (THANK, "Please provide the details of the plants.", "asks_for_input"),
+        (CHILD, "Thank you!", "stagnant"),
+        (CHILD, "Thanks for providing the details.", "stagnant"),
+        (CHILD, "Thank you for your very thoughtful question.", "stagnant"),
+        (CHILD, "Thank you for this message. How can I assist you?", "stagnant"),
+        (APOLOGISE, "I'm sorry, but I can't assist with that.", "refusal"),
+        (APOLOGISE, "Sorry, I cannot write this.", "refusal"),
+        (APOLOGISE, "Could you please provide more details?", "asks_for_input"),
+        (DECLINE, "As an AI, I get no invitations.", "refusal"),
+        (ASK, "Please provide more details so that I can write the message.", "asks_for_input"),
+        (ASK, "Could you share the figures, so I can help you better?", "asks_for_input"),
+        ("Summarise the answer.", "Please provide the text.", "asks_for_input"),
+        ("Classify this request by urgency.", "Please provide the text.", "asks_for_input"),
+    ],
+    ids=range(16),
+)
+def test_answer_to_such_a_task_may_fail_all_the_same(child: str, answer: str, reason: str) -> None:
+    objection = find_failure(PARENT, child, answer)
+    assert objection is not None
+    assert objection.reason == reason
+
+
 @pytest.mark.parametrize("answer", ["", "...", "It is what it is."], ids=["empty", "dots", "words"])
 def test_answer_without_content_is_empty(answer: str) -> None:
     assert judge(answer) == Objection("empty_answer", answer)

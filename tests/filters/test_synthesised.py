@@ -52,7 +52,9 @@ def judge(text: str, *, ended: bool = True) -> tuple[str, str, str | None]:
             f"{MAX_CHARACTERS + 3} characters, at most {MAX_CHARACTERS}",
             id="one over",
         ),
-        pytest.param("Sure, I can do that for you.", "assistant_speaks", "Sure,", id="sure"),
+        pytest.param(
+            "Sure, I can do that for you.", "assistant_speaks", "Sure, I can do", id="sure"
+        ),
         pytest.param("Of course! Here it is.", "assistant_speaks", "Of course!", id="of course"),
         pytest.param(
             "As an AI language model I have no taste.",
@@ -63,7 +65,7 @@ def judge(text: str, *, ended: bool = True) -> tuple[str, str, str | None]:
         pytest.param(
             "I’m sorry, but I can’t do that.",  # noqa: RUF001
             "assistant_speaks",
-            "I'm sorry",
+            "I'm sorry, but I can't",
             id="sorry, typographically",
         ),
         pytest.param(
@@ -84,6 +86,58 @@ def judge(text: str, *, ended: bool = True) -> tuple[str, str, str | None]:
             "Here is a poem about rain:",
             id="the thing itself",
         ),
+        pytest.param(
+            "Here are some tips for saving money:\n1. Make a budget.\n2. Find a cheaper flat.",
+            "assistant_speaks",
+            "Here are some tips for saving money:",
+            id="a list of things to do",
+        ),
+        pytest.param(
+            "Here is a haiku about rain:\nIt rains.\nWould you like another one?",
+            "assistant_speaks",
+            "Here is a haiku about rain:",
+            id="the thing and an offer",
+        ),
+        pytest.param(
+            "Certainly, the capital of Peru is Lima.", "assistant_speaks", "Certainly,", id="yes"
+        ),
+        pytest.param(
+            "Sure, how can I help you today?", "assistant_speaks", "Sure,", id="yes and an offer"
+        ),
+        pytest.param(
+            "Of course, I'd be happy to help! Which city is it?",
+            "assistant_speaks",
+            "Of course, I'd be",
+            id="glad to help, and asks",
+        ),
+        pytest.param(
+            "I'm sorry, but I can't open it. Please try another file.",
+            "assistant_speaks",
+            "I'm sorry, but I can't",
+            id="sorry, and please",
+        ),
+        pytest.param(
+            "I apologize for the confusion. What is it about?",
+            "assistant_speaks",
+            "I apologize for the confusion",
+            id="apology for confusion",
+        ),
+        pytest.param(
+            "Sorry, I didn't catch that. Could you repeat the question?",
+            "assistant_speaks",
+            "Sorry",
+            id="asks again",
+        ),
+        pytest.param("Sorry, not today.", "assistant_speaks", "Sorry", id="sorry alone"),
+        pytest.param("AI: Hello! How can I help you?", "several_turns", "AI:", id="AI offers"),
+        pytest.param("AI: The capital is Lima.", "several_turns", "AI:", id="AI tells"),
+        pytest.param(
+            "What is a fjord?\nAI: Is it a long inlet?", "several_turns", "AI:", id="AI in between"
+        ),
+        pytest.param(
+            "AI: what is it?\nHuman: No idea, sorry.", "several_turns", "AI:", id="two speak"
+        ),
+        pytest.param("Human: What is a fjord?", "several_turns", "Human:", id="a human asks"),
         pytest.param(LOOP, "loops", "tell me more (3 times)", id="loop"),
         pytest.param(
             "What is the  capital of Peru?", "repeated_prompt", "repeats seed-1", id="repeat"
@@ -105,6 +159,22 @@ def test_falls(text: str, reason: str, evidence: str) -> None:
         pytest.param("Sure-fire ways to cook rice, please.", id="sure within a word"),
         pytest.param("Of course dogs bark. Why do they howl?", id="of course, a user's"),
         pytest.param("Here is a text: It rains.\nSummarise it.", id="material to work on"),
+        pytest.param("Sorry to bother you, which bus goes to the airport?", id="a user's sorry"),
+        pytest.param(
+            "I'm sorry for my English, but how do I say 'good morning' in Polish?", id="bad English"
+        ),
+        pytest.param("I apologize if this is long, but how do magnets work?", id="a long question"),
+        pytest.param("Sorry to bother you, but which one should I buy?", id="what he should do"),
+        pytest.param("Sorry, could you tell me how to help my son?", id="a user's could you"),
+        pytest.param("Sorry for asking again. Explain recursion.", id="sorry, and an order"),
+        pytest.param("Here is a list:\nmilk, eggs… Suggest a recipe.", id="a list to work on"),
+        pytest.param("Here is a text:\nIt rains.\n\nSummarise it.", id="a text to work on"),
+        pytest.param("Here are some words:\n- oak\n- elm\nWhich is taller?", id="a list, asked"),
+        pytest.param(
+            "Of course, I know the capital of France, but what about Chad?", id="of course I know"
+        ),
+        pytest.param("AI: what does it stand for, and who coined it?", id="AI as the topic"),
+        pytest.param("ChatGPT: explain what it is.", id="ChatGPT as the topic"),
         pytest.param("Explain how a user logs in: which steps?", id="a user within a line"),
         pytest.param("Why do people say 'As an AI' so often?", id="a quotation"),
         pytest.param("Fix this:\n```\nfor i in x:\n    print(i)\n```", id="code"),

@@ -6,7 +6,7 @@ import pytest
 
 from filters.consensus_check import judge_consensus
 from filters.verify import verify
-from filters.votes import are_same, group_answers, hold_election
+from filters.votes import are_same, find_elected, group_answers, hold_election
 from generators.records import ConsensusCheck
 
 ANSWERS = ["18", "The answer is 18.", "#### 18.0", "20", "I am not sure.", "x = 18"]
@@ -40,6 +40,43 @@ def test_what_it_takes_to_be_elected(
 ) -> None:
     election = hold_election(completions, threshold=threshold, min_votes=min_votes)
     assert election.elected == elected
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "threshold", "is_elected"),
+    [
+        (14, 25, 0.56, True),
+        (28, 50, 0.56, True),
+        (11, 20, 0.55, True),
+        (2, 3, 0.67, False),
+        (13, 25, 0.56, False),
+        (3, 5, 0.6, True),
+        (7, 7, 1.0, True),
+    ],
+)
+def test_a_share_of_just_the_threshold_is_elected_and_judges(
+    count: int, n: int, threshold: float, is_elected: bool
+) -> None:
+    ballot = ["7"] * count + ["8"] * (n - count)
+    election = hold_election(ballot, threshold=threshold, min_votes=2)
+    assert election.elected == find_elected(election.votes, n, threshold)
+    assert election.elected == ("7" if is_elected else None)
+    check = ConsensusCheck(votes=election.votes, n=n, threshold=threshold)
+    assert judge_consensus(check, "It is 7.").decision == ("accept" if is_elected else "quarantine")
+
+
+@pytest.mark.parametrize(
+    ("votes", "elected"),
+    [
+        ({}, None),
+        ({"8": 1, "7": 4}, "7"),
+        ({"7": 4, "8": 4}, None),
+        ({"7": 0}, None),
+    ],
+    ids=["no votes", "not in order", "a tie", "nobody's answer"],
+)
+def test_who_is_elected(votes: dict[str, int], elected: str | None) -> None:
+    assert find_elected(votes, 8, 0.5) == elected
 
 
 def test_the_order_of_the_votes_changes_nothing() -> None:

@@ -74,6 +74,42 @@ def test_first_tokens_go_to_the_one_label_that_they_begin() -> None:
 
 
 @pytest.mark.parametrize(
+    ("token", "label", "begins"),
+    [
+        ("I", "irritated", False),
+        (" I", "irritated", False),
+        ("i", "irritated", True),
+        ("I", "Irritated", True),
+        ("I", "i", True),
+        ("In", "interest", False),
+        ("in", "interest", True),
+        ("An", "anger", False),
+        ("Ang", "anger", True),
+        ("S", "sadness", False),
+        ("NO", "no", True),
+        ("NOT", "nothing", False),
+        ("Not", "not at all", True),
+        ("So", "so-so", True),
+        ("I", "i am glad", True),
+        ("JO", "joy", True),
+        ("", "joy", False),
+    ],
+)
+def test_a_word_of_its_own_begins_a_label_only_in_the_same_letters(
+    token: str, label: str, begins: bool
+) -> None:
+    weights = weigh_first_tokens({token: math.log(0.5)}, [label, "wholly else"])
+    assert weights.probs[label] == pytest.approx(0.5 if begins else 0.0)
+    assert weights.shared == 0
+
+
+def test_what_an_answer_in_prose_begins_with_is_no_label() -> None:
+    found = {"I": 0.75, "irr": 0.125, "C": 0.0625, "calm": 0.03125}
+    weights = weigh_first_tokens({t: math.log(p) for t, p in found.items()}, ["irritated", "calm"])
+    assert weights.probs == pytest.approx({"irritated": 0.125, "calm": 0.03125})
+
+
+@pytest.mark.parametrize(
     ("labels", "alike"),
     [
         (["joy", "sadness", "surprise"], None),

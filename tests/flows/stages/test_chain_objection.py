@@ -21,7 +21,7 @@ def object_to(check: Check, completion: str) -> tuple[str, str, str, str | None]
     objection = object_to_chain(given, prompt, verify(check, completion, subject_id="a"))
     if objection is None:
         return None
-    assert (objection.subject_id, objection.stage, objection.version) == ("a", "answer", "1")
+    assert (objection.subject_id, objection.stage, objection.version) == ("a", "answer", "2")
     return objection.decision, objection.detector, objection.reason, objection.evidence
 
 
