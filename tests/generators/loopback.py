@@ -5,6 +5,7 @@ Its answers depend on the request alone, so that a resumed run can be compared w
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
 from types import MappingProxyType
@@ -30,6 +31,11 @@ class Call(NamedTuple):
         return (
             self.body["prompt"] if "prompt" in self.body else self.body["messages"][-1]["content"]
         )
+
+    @property
+    def model(self) -> str:
+        """The model that is asked; empty where none is."""
+        return self.body.get("model", "")
 
 
 class Fault(NamedTuple):
@@ -61,10 +67,11 @@ class LoopbackServer:
         """`rule` makes the good answers; without it the server says what it was asked."""
         self.calls: list[Call] = []
         self.most_at_once = 0
+        """Requests under way at once that one model was asked, at most."""
         self._fault = fault
         self._rule = rule or answer
         self._delay_s = delay_s
-        self._at_once = 0
+        self._at_once = Counter[str]()
         self._lock = Lock()
 
     @property
@@ -110,12 +117,13 @@ class LoopbackServer:
             headers = {name.lower(): value for name, value in request.headers.items()}
             call = Call(len(self.calls), time.monotonic(), request.path, headers, body)
             self.calls.append(call)
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
+        model = call.model
+        self._at_once[model] += 1
+        self.most_at_once = max(self.most_at_once, self._at_once[model])
         try:
             return await self._respond(request, call)
         finally:
-            self._at_once -= 1
+            self._at_once[model] -= 1
 
     async def _respond(self, request: web.Request, call: Call) -> web.StreamResponse:
         fault = self._fault(call) or Fault()
