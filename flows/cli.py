@@ -23,15 +23,12 @@ from flows.cli_journal import app as journal_app
 from flows.cli_optimise import optimise
 from flows.cli_rounds import rounds
 from flows.printing import Json, make_plain, open_console, print_result
+from flows.runs_dir import RunsDir, override_place
 from generators.errors import TutelageError
 
 if TYPE_CHECKING:
     from flows.console import Console
     from flows.verify_file import VerifyLine
-
-RunsDir = Annotated[
-    Path | None, Parameter(help="Where run directories lie, in place of the file's runs_dir.")
-]
 
 app = App(
     name="tutelage",
@@ -70,7 +67,7 @@ def run(
     """
     from flows.verbs import run as run_pipeline
 
-    overrides = {"runs_dir": str(runs_dir)} if runs_dir else {}
+    overrides = override_place(runs_dir)
     summary = run_pipeline(
         config, overrides, open_console(json), prefect=not no_prefect, update=update
     )

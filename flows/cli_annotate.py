@@ -1,11 +1,9 @@
 """The command's verb `annotate`."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from flows.printing import Json, open_console, print_result
+from flows.runs_dir import RunsDir, override_place
 
 
 def annotate(
@@ -14,9 +12,7 @@ def annotate(
     *,
     no_prefect: bool = False,
     update: bool = False,
-    runs_dir: Annotated[
-        Path | None, Parameter(help="Where run directories lie, in place of the file's runs_dir.")
-    ] = None,
+    runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
     """Have models label texts, and publish the whole counts as soft labels.
@@ -36,7 +32,7 @@ def annotate(
     """
     from flows.verbs import annotate as annotate_texts
 
-    overrides = {"runs_dir": str(runs_dir)} if runs_dir else {}
+    overrides = override_place(runs_dir)
     figures = annotate_texts(
         config, overrides, open_console(json), prefect=not no_prefect, update=update
     )

@@ -1,20 +1,16 @@
 """The command's verb `optimise`: search for a better evolving method (Auto-Evol)."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from flows.printing import Json, open_console, print_result
+from flows.runs_dir import RunsDir, override_place
 
 
 def optimise(
     config: Path,
     /,
     *,
-    runs_dir: Annotated[
-        Path | None, Parameter(help="Where run directories lie, in place of the file's runs_dir.")
-    ] = None,
+    runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
     """Have a model improve the method by which prompts evolve, and write the best one found.
@@ -32,5 +28,5 @@ def optimise(
     from flows.config import load_config
     from flows.optimise import optimise_method
 
-    overrides = {"runs_dir": str(runs_dir)} if runs_dir else {}
+    overrides = override_place(runs_dir)
     print_result(optimise_method(load_config(config, overrides), open_console(json)), json)

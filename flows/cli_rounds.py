@@ -1,11 +1,9 @@
 """The command's verb `rounds`: how many rounds of evolution the student gains from."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from flows.printing import Json, open_console, print_result
+from flows.runs_dir import RunsDir, override_place
 
 
 def rounds(
@@ -13,9 +11,7 @@ def rounds(
     /,
     *,
     update: bool = False,
-    runs_dir: Annotated[
-        Path | None, Parameter(help="Where run directories lie, in place of the file's runs_dir.")
-    ] = None,
+    runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
     """Train a student after each round of evolution, and stop when its held-out score falls.
@@ -33,10 +29,9 @@ def rounds(
         Redo what changed settings or seeds touch.
     """
     from flows.config import load_config
-    from flows.pipeline import PlainConductor
     from flows.rounds import find_rounds
 
-    overrides = {"runs_dir": str(runs_dir)} if runs_dir else {}
+    overrides = override_place(runs_dir)
     settings = load_config(config, overrides)
-    found = find_rounds(settings, open_console(json), PlainConductor(), update=update)
+    found = find_rounds(settings, open_console(json), update=update)
     print_result(found, json)

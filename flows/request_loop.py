@@ -1,17 +1,16 @@
 """One event loop, in a thread of its own, for all requests of a process to model servers.
 
-However many shards are under way, they share a model's connections and keep its `concurrency`
-together.
+However many shards are under way, they share a model's connections.
 """
 
 import asyncio
 import gc
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from generators.clients import Client, Outcome, Request, Stopped
+from generators.clients import Client, Stopped
 
 T = TypeVar("T")
 
@@ -20,7 +19,7 @@ class RequestLoop:
     """Runs coroutines for any thread; started when made."""
 
     def __init__(self) -> None:
-        # What was imported stays: the collector's walks through it would hold up all requests.
+        # The collector's walks through all that was imported would hold up all requests.
         gc.freeze()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="requests", daemon=True)
@@ -52,23 +51,4 @@ class RequestLoop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-class SharedClient:
-    """A client whose `concurrency` holds for all who ask it together."""
-
-    def __init__(self, client: Client) -> None:
-        self.id = client.id
-        self.concurrency = client.concurrency
-        self._client = client
-        self._slots = asyncio.Semaphore(client.concurrency)
-
-    def plan(self, requests: Sequence[Request]) -> list[list[int]]:
-        return self._client.plan(requests)
-
-    async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
-        async with self._slots:
-            return await self._client.generate(requests)
-
-    async def close(self) -> None:
-        await self._client.close()
+        gc.unfreeze()

@@ -15,7 +15,7 @@ from filters.heldout import find_shared, show_prompt
 from flows.config import EvaluateSettings, RunConfig, StopRuleSettings
 from flows.console import Console
 from flows.intervals import Interval
-from flows.pipeline import Conductor, conduct
+from flows.pipeline import PlainConductor, conduct
 from flows.stages.evaluate import ArmResult, choose_held_out
 from flows.stages.publish import TRAIN
 from flows.stages.train import load_held_out
@@ -51,9 +51,7 @@ class RoundSearch(Record):
     """The file that holds this."""
 
 
-def find_rounds(
-    config: RunConfig, console: Console, conductor: Conductor, *, update: bool = False
-) -> RoundSearch:
+def find_rounds(config: RunConfig, console: Console, *, update: bool = False) -> RoundSearch:
     """Try one round, then two, until the score falls or `evolve.rounds` are through.
 
     Raises ConfigError where the configuration has no `stop_rule`, HeldOutError where its prompts
@@ -64,7 +62,7 @@ def find_rounds(
         remedy = "name prompts in stop_rule.held_out"
         raise ConfigError(f"{config.name}: there is no stop_rule section: {remedy}")
     refuse_shared_prompts(config, rule)
-    trials = run_trials(config, rule, console, conductor, update=update)
+    trials = run_trials(config, rule, console, update=update)
     tried = list(until_fall(trials, rule.tolerance))
     place = config.root.with_name(f"{config.name}-rounds.json")
     found = RoundSearch(
@@ -80,18 +78,14 @@ def find_rounds(
 
 
 def run_trials(
-    config: RunConfig,
-    rule: StopRuleSettings,
-    console: Console,
-    conductor: Conductor,
-    *,
-    update: bool,
+    config: RunConfig, rule: StopRuleSettings, console: Console, *, update: bool
 ) -> Iterator[Trial]:
     """Conduct the trials of one round, of two, and so on, each when it is asked for."""
     assert config.evolve is not None
     before: PassScore | None = None
     for rounds in range(1, config.evolve.rounds + 1):
-        run = conduct(describe_trial(config, rule, rounds), console, conductor, update=update)
+        trial = describe_trial(config, rule, rounds)
+        run = conduct(trial, console, PlainConductor(), update=update)
         score = read_score(run)
         yield Trial(
             rounds=rounds,
@@ -146,6 +140,7 @@ def describe_trial(config: RunConfig, rule: StopRuleSettings, rounds: int) -> Ru
         "evaluate": describe_evaluation(rule),
         "stop_rule": None,
     }
+    # Read anew and not copied: a copy would keep the digest of the whole.
     return RunConfig.model_validate(config.model_dump(by_alias=True) | changes)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flows.annotate_settings import AnnotateConfig, parse_settings
 from flows.config import RunConfig
-from flows.request_loop import RequestLoop, SharedClient
+from flows.request_loop import RequestLoop
 from flows.run_settings import (
     COUNTING,
     INERT_OF_MODELS,
@@ -81,6 +81,7 @@ class Resources:
     def __init__(self, config: RunSettings) -> None:
         self.config = config
         self._clients: dict[str, Client] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._servers: list[ManagedServer] = []
         self._meter: Meter | None = None
         self._lock = threading.RLock()
@@ -103,7 +104,8 @@ class Resources:
                 if isinstance(client, ManagedVllmClient):
                     self._share_server(client)
                 own = isinstance(client, EmbeddedClient)
-                self._clients[name] = client if own else SharedClient(self._put_on_meter(client))
+                self._clients[name] = client if own else self._put_on_meter(client)
+                self._slots[name] = asyncio.Semaphore(client.concurrency)
             return self._clients[name]
 
     def _share_server(self, client: ManagedVllmClient) -> None:
@@ -126,9 +128,10 @@ class Resources:
     def ask(self, name: str, requests: Sequence[Request], tick: Tick | None) -> list[Outcome]:
         """Answer requests through the journal, from any thread."""
         client = self.client(name)
-        answering = answer_requests(client, requests, self.journal, tick)
         if isinstance(client, EmbeddedClient):
-            return asyncio.run(answering)
+            return asyncio.run(answer_requests(client, requests, self.journal, tick))
+        # However many shards ask at once, they keep the model's concurrency together.
+        answering = answer_requests(client, requests, self.journal, tick, self._slots[name])
         with self._lock:
             self._requests = self._requests or RequestLoop()
         return self._requests.run(answering)
@@ -156,8 +159,8 @@ class Resources:
         """Break off requests that are under way, and give back connections and the journal."""
         with self._lock:
             if self._requests is not None:
-                shared = [c for c in self._clients.values() if isinstance(c, SharedClient)]
-                self._requests.close(shared)
+                every = self._clients.values()
+                self._requests.close([c for c in every if not isinstance(c, EmbeddedClient)])
                 self._requests = None
             self._clients.clear()
             if self._journal is not None:

@@ -11,6 +11,7 @@ is free.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -147,10 +148,12 @@ async def answer_requests(
     requests: Sequence[Request],
     journal: Journal,
     on_progress: Callable[[int], None] | None = None,
+    slots: asyncio.Semaphore | None = None,
 ) -> list[Outcome]:
     """Answer requests in order, asking the model only for what the journal does not hold.
 
-    `on_progress` is called with the number of requests newly settled. Equal requests are asked
+    `on_progress` is called with the number of requests newly settled. Several calls at once keep
+    the model's `concurrency` together if they have `slots` in common. Equal requests are asked
     once. Failures that may pass are returned but not journalled. Where an error ends the run (a
     refused key), it is raised as it is, and what was answered before is in the journal.
     """
@@ -162,12 +165,13 @@ async def answer_requests(
         on_progress(sum(repeats[key] for key in known))
 
     async def settle(unit: list[str]) -> None:
-        outcomes = await client.generate([distinct[key] for key in unit])
-        answered = dict(zip(unit, outcomes, strict=True))
-        fresh = {key: answered[key] for key in unit if key not in known}
-        lasting = {k: o for k, o in fresh.items() if o.kind == "response" or o.permanent}
-        # Another process may have been first; then what it stored is the outcome here too.
-        known.update(fresh | await journal.record(lasting, model=client.id))
+        async with slots or nullcontext():
+            outcomes = await client.generate([distinct[key] for key in unit])
+            answered = dict(zip(unit, outcomes, strict=True))
+            fresh = {key: answered[key] for key in unit if key not in known}
+            lasting = {k: o for k, o in fresh.items() if o.kind == "response" or o.permanent}
+            # Another process may have been first; then what it stored is the outcome here too.
+            known.update(fresh | await journal.record(lasting, model=client.id))
         if on_progress is not None:
             on_progress(sum(repeats[key] for key in fresh))
 

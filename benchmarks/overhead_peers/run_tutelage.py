@@ -1,8 +1,10 @@
 """tutelage as a run asks: probed, the loop in a thread of its own, the journal in a file."""
 
+import asyncio
+
 from chain import IN_FLIGHT, MAX_TOKENS, TEMPERATURE, read_chain, take_cost
 
-from flows.request_loop import RequestLoop, SharedClient
+from flows.request_loop import RequestLoop
 from generators.clients import Request, Sampling, answer_requests, draw_seed
 from generators.endpoint_settings import EndpointSettings
 from generators.journal import SqliteJournal
@@ -14,11 +16,11 @@ def main() -> None:
     chain = read_chain()
     answers: list[str] = []
     settings = EndpointSettings(base_url=chain.url, model=chain.model, concurrency=IN_FLIGHT)
-    endpoint = OpenAICompatibleClient(settings, model_id=chain.model)
-    client = SharedClient(endpoint)
+    client = OpenAICompatibleClient(settings, model_id=chain.model)
+    slots = asyncio.Semaphore(IN_FLIGHT)
     sampling = Sampling(temperature=TEMPERATURE, max_tokens=MAX_TOKENS)
     loop = RequestLoop()
-    loop.run(endpoint.probe())
+    loop.run(client.probe())
     with SqliteJournal("journal.sqlite", run="chain") as journal:
         with take_cost("tutelage", answers, chain.prompts):
             requests = [
@@ -29,7 +31,7 @@ def main() -> None:
                 )
                 for prompt in chain.prompts
             ]
-            outcomes = loop.run(answer_requests(client, requests, journal))
+            outcomes = loop.run(answer_requests(client, requests, journal, slots=slots))
             answers += [outcome.text for outcome in outcomes if outcome.kind == "response"]
         assert journal.stats().rows == len(chain.prompts)
     loop.close([client])

@@ -11,7 +11,6 @@ import pytest
 from flows.config import RunConfig
 from flows.console import Console
 from flows.intervals import Interval
-from flows.pipeline import PlainConductor
 from flows.rounds import RoundSearch, Trial, find_gain, find_rounds, until_fall
 from flows.stages.evaluate import ArmResult
 from flows.store import RunDirectory
@@ -42,7 +41,7 @@ def describe_search(folder: Path, url: str, student: Path) -> dict[str, Any]:
 def search(config: RunConfig) -> tuple[RoundSearch, str]:
     out = io.StringIO()
     console = Console(out=out, err=io.StringIO())
-    return find_rounds(config, console, PlainConductor()), out.getvalue()
+    return find_rounds(config, console), out.getvalue()
 
 
 def list_trials(*scores: float) -> Iterator[Trial]:

@@ -108,6 +108,34 @@ def test_outcome_that_another_process_stored_first_wins() -> None:
     assert asyncio.run(answer_requests(Overtaken(), [request], journal)) == [stored]
 
 
+def test_calls_with_slots_in_common_hold_them_until_what_came_is_stored() -> None:
+    under_way, most = 0, 0
+
+    class Counting(UnitsOfThree):
+        async def generate(self, requests: Sequence[Request]) -> list[Outcome]:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            return await super().generate(requests)
+
+    class SlowJournal(DictJournal):
+        async def record(self, outcomes: dict[str, Outcome], *, model: str) -> dict[str, Outcome]:
+            nonlocal under_way
+            await asyncio.sleep(0.005)
+            under_way -= 1
+            return await super().record(outcomes, model=model)
+
+    async def ask_twice() -> None:
+        client, journal, slots = Counting(), SlowJournal(), asyncio.Semaphore(2)
+        shards = [[ask(f"{name}{i}") for i in range(12)] for name in "ab"]
+        calls = (answer_requests(client, shard, journal, slots=slots) for shard in shards)
+        await asyncio.gather(*calls)
+        assert len(client.units) == 8
+
+    asyncio.run(ask_twice())
+    assert most == 2
+
+
 def test_failures_that_may_pass_are_returned_but_asked_again() -> None:
     passing = Failure(reason="http_503", message="busy", permanent=False)
     lasting = Failure(reason="http_400", message="bad", permanent=True)
