@@ -204,9 +204,6 @@ def main() -> None:
             ]
         lines += [
             *("", "## With ten times the prompts", ""),
-            "At a steady latency the first answers come in bursts, and what comes together shares "
-            "its way to the disk; after some thousand requests they come one by one.",
-            "",
             "| client | latency | prompts | seconds | throughput, of the bare loop's "
             "| CPU ms a request | peak MiB |",
             "|---|---|--:|--:|--:|--:|--:|",

@@ -1,8 +1,8 @@
 """A check is tried before it judges: a right answer must pass it, nothing and gibberish must not.
 
 A check that refuses its own reference would reject every right answer; one that passes an empty
-answer, or the letters of the reference in any other order, would let anything through. Either is
-quarantined with its prompt before a model is asked.
+answer, or the letters of the reference in every other order that is tried, would let anything
+through. Either is quarantined with its prompt before its answers are sampled.
 """
 
 import random

@@ -8,6 +8,7 @@ its round added, and the run itself asks for nothing that the trials asked.
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -62,15 +63,9 @@ def find_rounds(config: RunConfig, console: Console, *, update: bool = False) ->
         remedy = "name prompts in stop_rule.held_out"
         raise ConfigError(f"{config.name}: there is no stop_rule section: {remedy}")
     refuse_shared_prompts(config, rule)
-    trials = run_trials(config, rule, console, update=update)
-    tried = list(until_fall(trials, rule.tolerance))
     place = config.root.with_name(f"{config.name}-rounds.json")
-    found = RoundSearch(
-        rounds=max(tried, key=lambda trial: (trial.score.value, -trial.rounds)).rounds,
-        fell=len(tried) > 1 and _falls(tried[-2], tried[-1], rule.tolerance),
-        trials=tuple(tried),
-        summary=str(place),
-    )
+    trials = run_trials(config, rule, console, update=update)
+    found = choose_rounds(trials, rule.tolerance, place)
     text = found.model_dump_json(indent=1)
     write_durably(place, lambda path: path.write_text(text, encoding="utf-8"))
     show_rounds(found, console)
@@ -95,6 +90,17 @@ def run_trials(
             run=str(run.root),
         )
         before = score
+
+
+def choose_rounds(trials: Iterable[Trial], tolerance: float, summary: Path) -> RoundSearch:
+    """Go through the trials until the score falls, and take the best of them."""
+    tried = list(until_fall(trials, tolerance))
+    return RoundSearch(
+        rounds=max(tried, key=lambda trial: (trial.score.value, -trial.rounds)).rounds,
+        fell=len(tried) > 1 and _falls(tried[-2], tried[-1], tolerance),
+        trials=tuple(tried),
+        summary=str(summary),
+    )
 
 
 def until_fall(trials: Iterable[Trial], tolerance: float) -> Iterator[Trial]:

@@ -34,6 +34,8 @@ STEPS = (
 """What makes each version of the file out of the one before; a new file goes through all."""
 SCHEMA_VERSION = len(STEPS)
 BUSY_TIMEOUT_S = 60
+FEW_ROWS = 256
+"""So many are written by one statement, out of one text; SQLite holds no text of a gigabyte."""
 
 REMEDIES = {
     sqlite3.SQLITE_FULL: "make room on that disk and run again; what was journalled is kept",
@@ -85,7 +87,7 @@ class SqliteJournal(DatabaseJournal):
         table = _SqliteTable(self._connection)
         with self._explaining():
             if aim in ("read", "add"):
-                return work(table)  # one statement: a transaction by itself
+                return work(table)  # a transaction by itself
             with _transaction(self._connection, "DEFERRED" if aim == "scan" else "IMMEDIATE"):
                 return work(table)
 
@@ -147,10 +149,14 @@ class _SqliteTable:
         self._connection = connection
 
     def add(self, rows: Sequence[NewRow]) -> int:
+        if len(rows) > FEW_ROWS:
+            insert = f"INSERT OR IGNORE INTO outcomes VALUES ({', '.join('?' * len(rows[0]))})"
+            with _transaction(self._connection):
+                return self._connection.executemany(insert, rows).rowcount
         # One statement: each gives the interpreter's lock away and has to wait for it again.
         fields = ", ".join(f"json_extract(value, '$[{i}]')" for i in range(len(NewRow._fields)))
         insert = f"INSERT OR IGNORE INTO outcomes SELECT {fields} FROM json_each(?)"
-        return self._connection.execute(insert, (json.dumps(rows),)).rowcount
+        return self._connection.execute(insert, (json.dumps(rows, ensure_ascii=False),)).rowcount
 
     def find(self, keys: Sequence[str]) -> Iterator[StoredRow]:
         among = "WHERE key IN (SELECT value FROM json_each(?))"

@@ -95,7 +95,7 @@ def _begins(token: str, label: str) -> bool:
     start, folded = token.casefold(), label.casefold()
     if not token or not folded.startswith(start):
         return False
-    is_whole_word = re.match(re.escape(start) + r"(?!\w)", folded) is not None
+    is_whole_word = re.match(re.escape(start) + r"(?![^\W_])", folded) is not None
     is_telling = len(start) > 1 and start not in STOP_WORDS
     return is_whole_word or is_telling or label.startswith(token)
 

@@ -1,6 +1,6 @@
 """Stage `check`: which prompts can be verified at all. What nothing can verify, and what has a
-check that is not fit to judge (`filters.check_trial`), is quarantined here, before anything is
-spent on answering it."""
+check that is not fit to judge (`filters.check_trial`), is quarantined here, before its answers
+are sampled (of a child the first one is drawn already, to judge it by)."""
 
 from filters.check_trial import VERSION, try_check
 from filters.verify import VERIFIERS, VERSIONS

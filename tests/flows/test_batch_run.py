@@ -1,6 +1,5 @@
 """Runs whose models are asked by the Batch API end as runs that ask them live."""
 
-import json
 import signal
 from collections import Counter
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.flows.conftest import Finished
 from tests.flows.kills import run_to_its_end, run_until
 from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
 from tests.flows.teacher import teach
-from tests.flows.test_budget import count_cost, describe_priced_run
+from tests.flows.test_budget import count_cost, describe_priced_run, draws_of
 from tests.flows.test_refusals import change
 from tests.generators.batch_server import BatchServer
 from tests.generators.loopback import Call
@@ -35,7 +34,7 @@ def ask_in_batches(settings: dict[str, Any], **batch: Any) -> dict[str, Any]:
 
 
 def count_draws(calls: list[Call]) -> Counter[str]:
-    return Counter(json.dumps(c.body, sort_keys=True) for c in calls if "model" in c.body)
+    return draws_of([call for call in calls if call.model])
 
 
 def test_run_in_batches_is_the_live_run(finished: Finished, tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def test_conversations_and_difficulty_are_counted(tmp_path: Path) -> None:
         estimate = estimate_run(config)
         conduct_plainly(config)
         sent = teacher.asked_since(0)
-    assert [stage.requests % 3 for stage in estimate.stages if stage.stage == "difficulty"] == [0]
+    asked_of_stage = {(s.stage, s.model): s.requests for s in estimate.stages}
+    # The student tries what the first sampler answers, three times where that one draws two.
+    assert asked_of_stage["difficulty", "student"] * 2 == asked_of_stage["answer-cheap", "weak"] * 3
     of = count_by_model(estimate)
     asked = asked_of(sent)
     assert asked["weak"] <= of["weak"] + of["student"]

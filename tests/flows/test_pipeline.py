@@ -12,9 +12,8 @@ from flows.config import load_config
 from flows.store import RunDirectory
 from generators.constraints import state
 from generators.records import Answer, ConstraintCheck, ProceduralCheck, Prompt, Verdict
-from generators.tables import read_records
 from tests.flows.conftest import Finished
-from tests.flows.small_run import conduct_plainly, rows_of
+from tests.flows.small_run import conduct_plainly, read_cycle, rows_of
 
 COLUMNS = [
     *("id", "prompt", "completion", "root_id", "parent_id", "prompt_id", "round", "operator"),
@@ -25,20 +24,17 @@ ARMS = {"accept", "quarantine", "reject"}
 
 
 def read_prompts(run: RunDirectory) -> dict[str, Prompt]:
-    files = sorted(run.place("cycle-0001").glob("prompts-*.parquet"))
-    prompts = [prompt for file in files for prompt in read_records(file, Prompt)]
+    prompts = read_cycle(run, "prompts-", Prompt)
     assert len({prompt.id for prompt in prompts}) == len(prompts)
     return {prompt.id: prompt for prompt in prompts}
 
 
 def read_answers(run: RunDirectory, sampler: str) -> list[Answer]:
-    files = sorted(run.place("cycle-0001").glob(f"answers-{sampler}-*.parquet"))
-    return [answer for file in files for answer in read_records(file, Answer)]
+    return read_cycle(run, f"answers-{sampler}-", Answer)
 
 
 def read_verdicts(run: RunDirectory, stage: str) -> list[Verdict]:
-    files = sorted(run.place("cycle-0001").glob(f"verdicts-{stage}*.parquet"))
-    return [verdict for file in files for verdict in read_records(file, Verdict)]
+    return read_cycle(run, f"verdicts-{stage}", Verdict)
 
 
 def read_accepted(run: RunDirectory, stage: str) -> set[str]:

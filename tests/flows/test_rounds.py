@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
+from flows.cli import main
 from flows.config import RunConfig
 from flows.console import Console
 from flows.intervals import Interval
-from flows.rounds import RoundSearch, Trial, find_gain, find_rounds, until_fall
+from flows.rounds import (
+    RoundSearch,
+    Trial,
+    choose_rounds,
+    find_gain,
+    find_rounds,
+    show_rounds,
+    until_fall,
+)
 from flows.stages.evaluate import ArmResult
 from flows.store import RunDirectory
 from generators.errors import ConfigError, HeldOutError
@@ -28,7 +37,7 @@ from tests.flows.teacher import Teacher
 from trainers.evaluate import Estimate, PassScore
 
 
-def describe_search(folder: Path, url: str, student: Path) -> dict[str, Any]:
+def describe_trials(folder: Path, url: str, student: Path) -> dict[str, Any]:
     """The small run with a student, and other held-out prompts for the stop rule."""
     settings = add_training(describe_run(folder, url), folder, student)
     cakes = {"procedural": {"task": "template:bakery", "count": 8}, "domain": "maths"}
@@ -69,6 +78,31 @@ def test_no_round_is_begun_after_a_fall(
     assert len(list(trials)) == len(scores) - tried
 
 
+@pytest.mark.parametrize(
+    ("scores", "rounds", "fell", "ended"),
+    [
+        pytest.param((0.3, 0.5, 0.4, 0.9), 2, True, "the score fell then", id="a fall"),
+        pytest.param((0.3, 0.5, 0.6), 3, False, "all of evolve.rounds were tried", id="the last"),
+        pytest.param(
+            (0.5, 0.5), 1, False, "all of evolve.rounds were tried", id="fewest of equals"
+        ),
+    ],
+)
+def test_best_rounds_are_taken(
+    scores: tuple[float, ...], rounds: int, fell: bool, ended: str
+) -> None:
+    found = choose_rounds(list_trials(*scores), 0.0, Path("small-rounds.json"))
+    out = io.StringIO()
+    show_rounds(found, Console(out=out))
+
+    assert (found.rounds, found.fell, len(found.trials)) == (
+        rounds,
+        fell,
+        3 if fell else len(scores),
+    )
+    assert f"best after {rounds}; {ended}. Set evolve.rounds: {rounds}\n" in out.getvalue()
+
+
 def list_bodies(teacher: Teacher) -> list[str]:
     """What was asked, the look at the server before each run left out."""
     bodies = [call.body for call in teacher.calls if call.path != "/v1/models"]
@@ -94,14 +128,15 @@ def test_gain_is_counted_prompt_by_prompt() -> None:
 
 
 def test_trials_ask_nothing_twice_and_the_run_nothing_more(
-    tmp_path: Path, tiny_model_dir: Path
+    tmp_path: Path, tiny_model_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Teacher() as teacher:
-        settings = describe_search(tmp_path, teacher.url, tiny_model_dir)
+        settings = describe_trials(tmp_path, teacher.url, tiny_model_dir)
         file = tmp_path / "small.yaml"
         found, printed = search(read_settings(file, settings))
         asked = list_bodies(teacher)
-        again, _ = search(read_settings(file, settings))
+        assert main(["rounds", str(file), "--json"]) == 0
+        again = RoundSearch.model_validate_json(capfd.readouterr().out)
         best = settings["evolve"] | {"rounds": found.rounds}
         run, _ = conduct_plainly(read_settings(file, settings | {"evolve": best}))
         assert list_bodies(teacher) == asked
@@ -109,7 +144,7 @@ def test_trials_ask_nothing_twice_and_the_run_nothing_more(
     assert len(set(asked)) == len(asked) > 100
     assert again == found
     assert found == RoundSearch.model_validate_json(Path(found.summary).read_bytes())
-    assert [trial.rounds for trial in found.trials] == [1, 2][: len(found.trials)]
+    assert [trial.rounds for trial in found.trials] == [1, 2]
     for trial in found.trials:
         trial_run = RunDirectory(Path(trial.run))
         assert trial_run.root.name == f"small-rounds-{trial.rounds}"
@@ -119,6 +154,11 @@ def test_trials_ask_nothing_twice_and_the_run_nothing_more(
         )
         assert (result.pass_1.prompts, trial.score) == (6, Interval.of(result.pass_1.pass_at[1]))
         assert result.by_task.keys() == {"template:bakery"}
+    assert found.trials[0].gain is None
+    assert found.trials[1].gain is not None
+    assert found.trials[1].gain.value == pytest.approx(
+        found.trials[1].score.value - found.trials[0].score.value
+    )
     best_trial = next(trial for trial in found.trials if trial.rounds == found.rounds)
     assert best_trial.score.value == max(trial.score.value for trial in found.trials)
     assert rows_of(run.place("dataset/train.parquet")) == rows_of(
@@ -128,7 +168,7 @@ def test_trials_ask_nothing_twice_and_the_run_nothing_more(
 
 
 def test_prompts_of_the_evaluation_are_refused(tmp_path: Path, tiny_model_dir: Path) -> None:
-    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    settings = describe_trials(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
     copied = tmp_path / "copied.jsonl"
     copied.write_text((tmp_path / "held.jsonl").read_text())
     settings["stop_rule"]["held_out"] = [str(copied)]
@@ -149,7 +189,7 @@ def test_prompts_of_the_evaluation_are_refused(tmp_path: Path, tiny_model_dir: P
 
 
 def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
-    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    settings = describe_trials(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
     del settings["stop_rule"]
 
     with pytest.raises(ConfigError) as raised:
@@ -171,20 +211,21 @@ def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
             id="no student",
         ),
         pytest.param(
-            "auto_evol",
+            None,
             "held",
             "held.jsonl is also in evaluate.held_out; keep other prompts for the stop rule",
             id="the evaluation's file",
         ),
-        pytest.param("auto_evol", "gone", "gone.jsonl: no such file", id="no file"),
+        pytest.param(None, "gone", "gone.jsonl: no such file", id="no file"),
     ],
 )
 def test_settings_that_cannot_be(
-    tmp_path: Path, tiny_model_dir: Path, left_out: str, named: str, complaint: str
+    tmp_path: Path, tiny_model_dir: Path, left_out: str | None, named: str, complaint: str
 ) -> None:
-    settings = describe_search(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    settings = describe_trials(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
     settings["stop_rule"]["held_out"] = [str(tmp_path / f"{named}.jsonl")]
-    settings.pop(left_out, None)
+    if left_out is not None:
+        del settings[left_out]
 
     with pytest.raises(ConfigError) as raised:
         read_settings(tmp_path / "small.yaml", settings)

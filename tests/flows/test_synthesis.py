@@ -24,6 +24,7 @@ from tests.flows.kills import run_to_its_end, run_until
 from tests.flows.small_run import (
     conduct_plainly,
     describe_run,
+    read_cycle,
     read_settings,
     rows_of,
     write_config,
@@ -178,8 +179,7 @@ def test_accepted_prompts_are_seeds_like_others(made: Synthesised) -> None:
     accepted = {prompt.id: prompt for prompt in made.accepted()}
     seeds = made.read("prompts-round-0", Prompt)
     checked = {v.subject_id: v.reason for v in made.read("verdicts-check", Verdict)}
-    files = sorted(made.run.place("cycle-0001").glob("prompts-round-1-*.parquet"))
-    children = [prompt for file in files for prompt in read_records(file, Prompt)]
+    children = read_cycle(made.run, "prompts-round-1-", Prompt)
     dropped = {prompt.id for prompt in made.prompts()} - accepted.keys()
 
     assert {prompt.id for prompt in seeds} | accepted.keys() <= checked.keys()

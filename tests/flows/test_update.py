@@ -14,13 +14,13 @@ from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.summary import summarise_run
 from generators.records import Answer
-from generators.tables import read_records
 from tests.flows.conftest import Finished
 from tests.flows.small_run import (
     LICENSED,
     conduct_plainly,
     describe_run,
     list_seeds,
+    read_cycle,
     read_settings,
     rows_of,
     write_lines,
@@ -53,8 +53,7 @@ def keys_of(run: RunDirectory) -> dict[str, str]:
 
 
 def read_answers(run: RunDirectory, sampler: str) -> list[Answer]:
-    files = sorted(run.place("cycle-0001").glob(f"answers-{sampler}-*.parquet"))
-    return [answer for file in files for answer in read_records(file, Answer)]
+    return read_cycle(run, f"answers-{sampler}-", Answer)
 
 
 def test_nothing_changed_is_nothing_to_do(

@@ -20,6 +20,28 @@ from generators.records import Message, Usage
 from tests.generators.loopback import expected_text
 
 KEY = "sk-secret-0123456789"
+ASK = """
+import asyncio, sys
+from generators.clients import Request, Sampling, answer_requests
+from generators.endpoint_settings import BatchSettings, EndpointSettings
+from generators.journal_place import make_journal
+{imports}
+
+url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+settings = EndpointSettings(base_url=url, model="tiny", concurrency=8)
+client = {client}
+requests = [Request(text=f"q{{i}}", sampling=Sampling(), seed=i) for i in range(count)]
+
+async def run(journal):
+    outcomes = await answer_requests(client, requests, journal)
+    await client.close()
+    print("\\n".join(outcome.text for outcome in outcomes))
+
+with make_journal(path) as journal:
+    asyncio.run(run(journal))
+"""
+"""A program that asks through a journal and prints the answers; for tests that kill it. Its
+arguments are the server's URL, the journal's place and how many requests to send."""
 
 
 def make_client(url: str, **settings: Any) -> OpenAICompatibleClient:

@@ -41,6 +41,19 @@ def test_calls_during_a_commit_share_the_next_one(tmp_path: Path) -> None:
     assert found == [{str(i): respond(str(i))} for i in range(200)]
 
 
+def test_what_no_one_text_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    """A batch's answers come in one call, and SQLite holds no text of any length."""
+    outcomes: dict[str, Outcome] = {str(i): respond("x" * 1000) for i in range(300)}
+    with SqliteJournal(tmp_path / "journal.sqlite") as journal:
+        limit = journal._connection.setlimit
+        journal._thread.submit(limit, sqlite3.SQLITE_LIMIT_LENGTH, 200_000).result()
+        assert asyncio.run(journal.record(outcomes, model="m")) == {}
+        assert asyncio.run(journal.record({"7": respond("late")}, model="m")) == {
+            "7": outcomes["7"]
+        }
+    assert load(str(tmp_path / "journal.sqlite"), *outcomes) == outcomes
+
+
 def test_synchronous_and_write_ahead_log_are_on(tmp_path: Path) -> None:
     with SqliteJournal(tmp_path / "journal.sqlite") as journal:
         ask = journal._connection.execute

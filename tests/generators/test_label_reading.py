@@ -82,6 +82,7 @@ def test_first_tokens_go_to_the_one_label_that_they_begin() -> None:
         ("I", "Irritated", True),
         ("I", "i", True),
         ("In", "interest", False),
+        ("Not", "not_hateful", True),
         ("in", "interest", True),
         ("An", "anger", False),
         ("Ang", "anger", True),

@@ -10,7 +10,7 @@ from generators.clients import (
     request_key,
 )
 from generators.journal_place import make_journal
-from tests.generators.asking import ask_journalled, chat, error_body, expect, make_client
+from tests.generators.asking import ASK, ask_journalled, chat, error_body, expect, make_client
 from tests.generators.loopback import Call, Fault, LoopbackServer, expected_text
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -72,26 +72,10 @@ def test_damaged_row_is_asked_again(tmp_path: Path) -> None:
     assert [call.asked for call in server.calls[5:]] == ["q3"]
 
 
-PROGRAM = """
-import asyncio, sys
-from generators.clients import Request, Sampling, answer_requests
-from generators.journal_place import make_journal
-from generators.endpoint_settings import EndpointSettings
-from generators.openai_compatible import OpenAICompatibleClient
-
-url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-settings = EndpointSettings(base_url=url, model="tiny", concurrency=8)
-client = OpenAICompatibleClient(settings, model_id="tiny@1")
-requests = [Request(text=f"q{i}", sampling=Sampling(), seed=i) for i in range(count)]
-
-async def run(journal):
-    outcomes = await answer_requests(client, requests, journal)
-    await client.close()
-    print("\\n".join(outcome.text for outcome in outcomes))
-
-with make_journal(path) as journal:
-    asyncio.run(run(journal))
-"""
+PROGRAM = ASK.format(
+    imports="from generators.openai_compatible import OpenAICompatibleClient",
+    client='OpenAICompatibleClient(settings, model_id="tiny@1")',
+)
 
 
 def test_three_kills_lose_nothing_double_nothing_and_cost_what_was_in_flight(place: str) -> None:

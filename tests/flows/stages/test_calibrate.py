@@ -18,7 +18,6 @@ from flows.stages.calibrate import CALIBRATE
 from flows.store import RunDirectory
 from generators.calibration import load_pairs
 from generators.records import Verdict
-from generators.tables import read_records
 from tests.flows.conftest import Finished, finish
 from tests.flows.kills import run_until
 from tests.flows.small_run import (
@@ -26,6 +25,7 @@ from tests.flows.small_run import (
     ROOT,
     conduct_plainly,
     describe_run,
+    read_cycle,
     read_settings,
     write_config,
     write_lines,
@@ -66,8 +66,7 @@ def read_agreement(run: RunDirectory) -> Agreement:
 
 
 def count_reasons(run: RunDirectory) -> Counter[str]:
-    files = sorted(run.place("cycle-0001").glob("verdicts-evolve-1-*.parquet"))
-    return Counter(verdict.reason for file in files for verdict in read_records(file, Verdict))
+    return Counter(verdict.reason for verdict in read_cycle(run, "verdicts-evolve-1-", Verdict))
 
 
 def call_all_equal(call: Call) -> Fault | None:
