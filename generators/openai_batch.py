@@ -27,14 +27,13 @@ from generators.batch_replies import (
     read_results,
     tell_problems,
 )
-from generators.clients import Divisible, Failure, Outcome, Request, Response, request_key
+from generators.clients import Divisible, Failure, Outcome, Request, request_key
 from generators.endpoint_settings import BatchSettings, EndpointSettings
 from generators.errors import EndpointError
 from generators.openai_answers import Expected, Reply, read_reply
-from generators.openai_compatible import OpenAICompatibleClient, judge_repair
+from generators.openai_compatible import OpenAICompatibleClient, compose_plea, judge_repair
 from generators.openai_requests import group_samples
 from generators.retries import draw_backoff, read_retry_after
-from generators.structured import ask_for_repair, find_answer_faults
 
 ROOT = "/v1"
 """What every line's path begins with, wherever the server has its API."""
@@ -44,7 +43,7 @@ MARK = "lines"
 PAGE = 100
 REFUSED, USELESS = "endpoint", "endpoint_answer"
 """The reasons of lines whose status, or whose answer, tells of a fault of the endpoint. They do not
-end the run as long as other lines are answered."""
+end the run as long as other lines of the unit are answered."""
 SETTLED = frozenset({REFUSED, USELESS, "schema", "batch_cancelled"})
 """The reasons of failures that a further batch would only repeat, or that somebody wanted."""
 
@@ -66,7 +65,7 @@ class Line(NamedTuple):
     body: dict[str, Any]
     expected: Expected
     schema: dict[str, Any] | None
-    said: Response | None = None
+    said: Outcome | None = None
     """The answer that broke the schema, where it is sent back."""
 
     def write(self) -> bytes:
@@ -81,13 +80,18 @@ class Line(NamedTuple):
 
     def send_back(self, outcome: Outcome) -> "Line | None":
         """The line that asks once more, if the outcome is an answer that breaks the schema."""
-        if self.schema is None or outcome.kind == "failure" or outcome.tool_calls:
+        plea = None if self.schema is None else compose_plea(outcome, self.schema)
+        if plea is None:
             return None
-        faults = find_answer_faults(outcome.text, self.schema)
-        if not faults:
-            return None
-        turns = self.body["messages"] + ask_for_repair(outcome.text, faults)
+        turns = self.body["messages"] + plea[0]
         return self._replace(body=self.body | {"messages": turns}, said=outcome)
+
+    def deal_out(self, found: Failure | list[Outcome]) -> Sequence[Outcome]:
+        """What came of the line, for each of its samples."""
+        outcomes = found if isinstance(found, list) else [found] * self.expected.samples
+        if self.said is None:
+            return outcomes
+        return [judge_repair(self.said, outcomes[0], self.schema or {})]
 
 
 class BatchClient(OpenAICompatibleClient):
@@ -130,13 +134,15 @@ class BatchClient(OpenAICompatibleClient):
 
     async def _answer(self, unit: Sequence[Request]) -> list[Outcome]:
         """The outcomes of the requests of one batch. Answers that break their schema are sent back
-        in a second one."""
+        in a second one. Raises EndpointError where the endpoint is at fault and nothing lasts."""
         groups = group_samples(unit, self.settings.samples_per_request)
         lines = [self._compose_line([unit[i] for i in group]) for group in groups]
         found = await self._run([*{line.id: line for line in lines}.values()])
         repairs = [back for line in lines if (back := line.send_back(found[line.id][0]))]
         if repairs:
             found |= await self._run(repairs)
+        if not _lasts(found) and (fault := _find_first(found, REFUSED, USELESS)):
+            raise EndpointError(fault.message)
         outcomes = {
             i: outcome
             for line, group in zip(lines, groups, strict=True)
@@ -155,9 +161,10 @@ class BatchClient(OpenAICompatibleClient):
         last one brought anything and `max_attempts` allows."""
         outcomes: Outcomes = {}
         for _ in range(self.settings.max_attempts):
-            outcomes |= await self._settle(lines)
-            left = [line for line in lines if all(map(_may_do_better, outcomes[line.id]))]
-            if len(left) in (0, len(lines)):
+            settled = await self._settle(lines)
+            outcomes |= settled
+            left = [line for line in lines if all(map(_may_do_better, settled[line.id]))]
+            if not left or not _lasts(settled):
                 break
             lines = left
         return outcomes
@@ -165,25 +172,22 @@ class BatchClient(OpenAICompatibleClient):
     async def _settle(self, lines: Sequence[Line], *, mended: bool = False) -> Outcomes:
         """What comes of lines in one batch: in the one that holds them already, unless it brought
         nothing that lasts, or else in a new one. `mended` where lines were left out before."""
-        content = b"".join(line.write() for line in lines)
-        mark = hashlib.sha256(content).hexdigest()
+        mark = _mark(lines)
         left = await self._find(
             lambda batch: (batch.metadata or {}).get(MARK) == mark and not batch.is_void
         )
         if left is not None:
             outcomes = await self._collect(left, lines, mended)
-            if _lasts(outcomes):
+            # What is useless was paid for; another batch would be as useless.
+            if _lasts(outcomes) or _find_first(outcomes, USELESS):
                 return outcomes
-            _raise_first(outcomes, USELESS)  # It was paid for; another would be as useless.
-        made = await self._make(content, lines[0].path, mark)
-        outcomes = await self._collect(made, lines, mended)
-        if not _lasts(outcomes):
-            _raise_first(outcomes, REFUSED, USELESS)
-        return outcomes
+        made = await self._make(lines, mark)
+        return await self._collect(made, lines, mended)
 
-    async def _make(self, content: bytes, path: str, mark: str) -> Batch:
+    async def _make(self, lines: Sequence[Line], mark: str) -> Batch:
         """Upload the lines and make a batch of them. Where it is not known whether that worked, the
         server is asked before it is tried again."""
+        content = b"".join(line.write() for line in lines)
         form = {
             "purpose": (None, "batch"),
             "file": ("tutelage.jsonl", content, "application/jsonl"),
@@ -191,7 +195,7 @@ class BatchClient(OpenAICompatibleClient):
         file = await self._call("POST", "/files", UploadedFile.model_validate_json, form=form)
         wanted = {
             "input_file_id": file.id,
-            "endpoint": ROOT + path,
+            "endpoint": ROOT + lines[0].path,
             "completion_window": WINDOW,
             "metadata": {"made_by": "tutelage", MARK: mark},
         }
@@ -227,7 +231,10 @@ class BatchClient(OpenAICompatibleClient):
         for file in (batch.output_file_id, batch.error_file_id):
             for result in await self._download(file) if file else []:
                 results.setdefault(result.custom_id, result)
-        return {line.id: self._read_line(line, results.get(line.id), batch) for line in lines}
+        return {
+            line.id: line.deal_out(self._read_result(line.expected, results.get(line.id), batch))
+            for line in lines
+        }
 
     async def _leave_out(self, batch: Batch, lines: Sequence[Line], mended: bool) -> Outcomes:
         """Ask again without the lines that made a whole batch fail, and blame them if that helps.
@@ -245,7 +252,7 @@ class BatchClient(OpenAICompatibleClient):
             message = self._hide(tell_problems([problem]))
             failure = Failure(reason="batch_refused", message=message, permanent=True)
             line = lines[number - 1]
-            outcomes[line.id] = [failure] * line.expected.samples
+            outcomes[line.id] = line.deal_out(failure)
         return outcomes
 
     async def _download(self, file: str) -> list[Result]:
@@ -255,17 +262,10 @@ class BatchClient(OpenAICompatibleClient):
         except _NotThere:
             return []
 
-    def _read_line(self, line: Line, result: Result | None, batch: Batch) -> Sequence[Outcome]:
-        """The outcomes of a line's samples. One that was not answered may be so by the next run."""
-        found = self._read_result(line.expected, result, batch)
-        outcomes = found if isinstance(found, list) else [found] * line.expected.samples
-        if line.said is None:
-            return outcomes
-        return [judge_repair(line.said, outcomes[0], line.schema or {})]
-
     def _read_result(
         self, expected: Expected, result: Result | None, batch: Batch
     ) -> Failure | list[Outcome]:
+        """What came of a line. One that was not answered may be so by the next run."""
         if result is None:
             reason = "batch_no_answer" if batch.status == "completed" else f"batch_{batch.status}"
             message = f"the batch {batch.id} ended without this request: {batch.status}"
@@ -340,6 +340,14 @@ class BatchClient(OpenAICompatibleClient):
             return Failure(reason="malformed", message=message, permanent=False)
 
 
+def _mark(lines: Sequence[Line]) -> str:
+    """The digest of what `lines` write."""
+    written = hashlib.sha256()
+    for line in lines:
+        written.update(line.write())
+    return written.hexdigest()
+
+
 def _lasts(outcomes: Outcomes) -> bool:
     """Whether any outcome is one that is remembered."""
     return any(o.kind == "response" or o.permanent for found in outcomes.values() for o in found)
@@ -349,12 +357,10 @@ def _may_do_better(outcome: Outcome) -> bool:
     return outcome.kind == "failure" and not outcome.permanent and outcome.reason not in SETTLED
 
 
-def _raise_first(outcomes: Outcomes, *reasons: str) -> None:
-    """Raise EndpointError for the first failure with one of these reasons."""
-    for found in outcomes.values():
-        for outcome in found:
-            if outcome.kind == "failure" and outcome.reason in reasons:
-                raise EndpointError(outcome.message)
+def _find_first(outcomes: Outcomes, *reasons: str) -> Failure | None:
+    """The first failure with one of these reasons."""
+    failures = (o for found in outcomes.values() for o in found if o.kind == "failure")
+    return next((failure for failure in failures if failure.reason in reasons), None)
 
 
 def _choose_pause(reply: Reply | Failure, attempt: int) -> float:

@@ -170,14 +170,12 @@ class OpenAICompatibleClient:
     ) -> Outcome:
         """The answer, if it follows the schema; else what one repair round makes of it."""
         schema = request.json_schema or {}
-        if said.kind == "failure" or said.tool_calls:
+        plea = compose_plea(said, schema)
+        if plea is None:
             return said
-        faults = find_answer_faults(said.text, schema)
-        if not faults:
-            return said
-        turns = errand.body["messages"] + ask_for_repair(said.text, faults)
-        errand.body = errand.body | {"messages": turns}
-        errand.last = f"the answer broke its schema: {faults[0]}"
+        turns, fault = plea
+        errand.body = errand.body | {"messages": errand.body["messages"] + turns}
+        errand.last = f"the answer broke its schema: {fault}"
         outcomes = await self._ask(errand)
         repaired = outcomes if isinstance(outcomes, Failure) else outcomes[0]
         return judge_repair(said, repaired, schema)
@@ -318,7 +316,15 @@ class OpenAICompatibleClient:
         return text.replace(self._key, "***") if self._key else text
 
 
-def judge_repair(said: Response, repaired: Outcome, schema: dict[str, Any]) -> Outcome:
+def compose_plea(said: Outcome, schema: dict[str, Any]) -> tuple[list[dict[str, Any]], str] | None:
+    """The turns that send an answer back, and its first fault, if it breaks its schema."""
+    if said.kind == "failure" or said.tool_calls:
+        return None
+    faults = find_answer_faults(said.text, schema)
+    return (ask_for_repair(said.text, faults), faults[0]) if faults else None
+
+
+def judge_repair(said: Outcome, repaired: Outcome, schema: dict[str, Any]) -> Outcome:
     """What came of an answer that broke its schema and was sent back once; both are paid for."""
     usage = said.usage + repaired.usage
     if repaired.kind == "failure" or repaired.tool_calls:

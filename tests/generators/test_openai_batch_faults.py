@@ -14,6 +14,7 @@ from generators.errors import EndpointError
 from generators.journal import SqliteJournal
 from generators.openai_batch import BatchClient
 from tests.generators.asking import (
+    ASK,
     KEY,
     ask_journalled,
     error_body,
@@ -247,26 +248,10 @@ def test_own_batch_is_found_behind_others(tmp_path: Path) -> None:
     assert len(server.jobs) == 350 + 1 + 250
 
 
-PROGRAM = """
-import asyncio, sys
-from generators.clients import Request, Sampling, answer_requests
-from generators.endpoint_settings import BatchSettings, EndpointSettings
-from generators.journal_place import make_journal
-from generators.openai_batch import BatchClient
-
-url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-settings = EndpointSettings(base_url=url, model="tiny")
-client = BatchClient(settings, BatchSettings(poll_s=0.02, max_requests=20), model_id="tiny@1")
-requests = [Request(text=f"q{i}", sampling=Sampling(), seed=i) for i in range(count)]
-
-async def run(journal):
-    outcomes = await answer_requests(client, requests, journal)
-    await client.close()
-    print("\\n".join(outcome.text for outcome in outcomes))
-
-with make_journal(path) as journal:
-    asyncio.run(run(journal))
-"""
+PROGRAM = ASK.format(
+    imports="from generators.openai_batch import BatchClient",
+    client='BatchClient(settings, BatchSettings(poll_s=0.02, max_requests=20), model_id="tiny@1")',
+)
 
 
 @pytest.mark.parametrize("kind", ["POST files", "POST batches", "GET batch", "GET content"])
@@ -280,16 +265,15 @@ def test_kill_pays_nothing_twice(tmp_path: Path, kind: str) -> None:
     path = str(tmp_path / "j.sqlite")
     with BatchServer(disturb=disturb) as server:
         command = [sys.executable, "-c", PROGRAM, server.url, path, "60"]
-        run = subprocess.Popen(command)
-        end = time.monotonic() + 60
-        while server.count(kind) < 3:
-            assert time.monotonic() < end
-            time.sleep(0.005)
         made = 0 if kind == "POST files" else 3
-        while len(server.jobs) < made:
-            time.sleep(0.005)
-        run.kill()
-        assert run.wait(10) == -9
+        run, end = subprocess.Popen(command), time.monotonic() + 60
+        try:
+            while server.count(kind) < 3 or len(server.jobs) < made:
+                assert time.monotonic() < end, f"{server.count(kind)}, {len(server.jobs)} batches"
+                time.sleep(0.005)
+        finally:
+            run.kill()
+            assert run.wait(10) == -9
         assert len(server.jobs) == made
         slow[0] = False
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
