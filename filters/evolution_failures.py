@@ -99,13 +99,20 @@ _PLEA = re.compile(
     r"\bi (?:cannot|can't|am unable|am not able)\b",
     re.IGNORECASE,
 )
-_LETTER = re.compile(r"^\W*(?:dear|subject:|to whom)\b", re.IGNORECASE | re.MULTILINE)
+_LETTER = re.compile(r"^[^\w\n]*(?:dear|subject:|to whom)\b", re.IGNORECASE | re.MULTILINE)
+_START = r"(?:^|[.!?\n])\W{0,8}"
+_POLITELY = r"(?:(?:please|kindly|politely) ){0,2}"
+_WRITE = r"\b(?:write|draft|compose|send|make|phrase)\b"
 _TO_REQUEST = re.compile(
-    rf"\bask(?:s|ing)?\b(?! yourself){_SPAN}\b(?:for|to|whether|if|about|what|which|when|how)\b"
-    r"|\brequest(?:ing\b| for\b| to\b)|(?:^|[.!?\n]\W*)(?:politely )?request\b"
-    rf"|\b(?:write|draft|compose|send|make|phrase)\b{_SPAN}\brequest\b|\b[ei]nquir(?:e|y|ing)\b",
+    rf"(?:{_START}|, |\b(?:and|to|then|please) ){_POLITELY}(?:[ei]nquire\b"
+    rf"|ask\b(?! yourself){_SPAN}\b(?:for|to|whether|if|about|what|which|when|how)\b)"
+    rf"|{_START}{_POLITELY}request (?!for\b|from\b|by\b)"
+    rf"|{_WRITE}{_SPAN}\b(?:asking|requesting|[ei]nquiring"
+    rf"|(?:that|which) {_POLITELY}(?:asks|requests|[ei]nquires)|(?:and|to) {_POLITELY}request)\b"
+    rf"|{_WRITE} (?:(?!(?:about|for|from|of|on|to)\b)[\w-]+,? ){{1,4}}(?:request|[ei]nquiry)\b",
     re.IGNORECASE,
 )
+"""An instruction to ask; a task that only mentions asking or a request is none."""
 _TO_DO_THE_TASK = re.compile(
     r"\b(?:help|assist) you\b|\bi(?: can|'ll| will| could| may)?(?:not|'t)? (?:better )?"
     r"(?:help|assist|answer|complete|write|draft|compose|create|start|begin)\b",

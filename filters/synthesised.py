@@ -88,17 +88,21 @@ def find_speaker(turn: Turn) -> str | None:
     return None
 
 
+_GAP = r"\W{0,8}"
+"""Bounded, or a long run of signs would be read anew from each of them."""
 _ITEM = re.compile(r"\W*(?:\d+[.):]|[-*•‣])\s")
 _OFFER = re.compile(
     r"\b(?:how|what) (?:else )?(?:can|may) i (?:help|assist|do for) you\b"
-    r"|(?:^|[.!?]\W*)(?:would you like|do you want me to|(?:shall|should) i|let me know)\b"
+    rf"|(?:^|[.!?]{_GAP})(?:would you like|do you want me to|(?:shall|should) i|let me know)\b"
+    r"|\bwh(?:at|ich)\b[^.!?]{0,40} (?:do|would) you (?:want|like)\b"
+    r"|\bdoes that (?:make sense|help)\b|\bis there anything else(?:\?| i can\b)"
     r"|\b(?:could|can) you (?:please )?(?:clarify|repeat|rephrase|specify|provide more)\b",
     re.IGNORECASE,
 )
 _ASKING = re.compile(
-    r"\?\W*$|(?:^|[.!?:;…]\W*)(?:please|suggest|summari[sz]e|write|explain|give|list|find|fix|tell"
-    r"|translate|rewrite|make|turn|sort|classify|correct|improve|convert|describe|name|count|show"
-    r"|help|plan|compare|calculate|add|check|shorten|edit|choose|pick|answer)\b",
+    rf"\?{_GAP}$|(?:^|[.!?:;…]{_GAP})(?:please|suggest|summari[sz]e|write|explain|give|list|find"
+    r"|fix|tell|translate|rewrite|make|turn|sort|classify|correct|improve|convert|describe|name"
+    r"|count|show|help|plan|compare|calculate|add|check|shorten|edit|choose|pick|answer)\b",
     re.IGNORECASE,
 )
 
@@ -147,14 +151,20 @@ def find_excess(turn: Turn) -> str | None:
 _SORRY = r"(?:(?:i(?:'m| am) )?(?:(?:so|very|truly) )?sorry|i apologi[sz]e)\b"
 _CANNOT = r"i(?: cannot| can't| can not| won't|(?: am|'m) (?:unable|not able) to)\b"
 _YES = r"(?:sure|certainly|absolutely|of course)(?: thing)?"
+_MISSED = (
+    r"i (?:do not|don't|did not|didn't) (?:quite |fully )?(?:understand|follow|catch|get)"
+    r"(?: (?:that|you|your (?:question|request|message)|what you (?:mean|meant|said)))?"
+)
 _REPLY = re.compile(
     r"\W*(?:"
     rf"{_YES}(?:[.!:]|, (?:here|let's|i(?:'d| would) be"
     r"|i(?:'ll| will| can| could) (?:help|do|try))\b)"
+    rf"|{_YES},(?= (?:what|which|who|where|when|how|do|would|could|can)\b)"
     r"|as an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b"
     r"|i(?:'m| am) an? (?:ai|artificial intelligence|(?:large )?language model)\b"
     rf"|{_SORRY},? but (?:as an?\b|{_CANNOT})"
     rf"|{_SORRY},? {_CANNOT} (?:help|assist|provide|fulfil|answer|do that)\b"
+    rf"|{_SORRY},? (?:but )?{_MISSED}(?=[.!?])"
     rf"|{_SORRY} (?:to hear|for) (?:that|(?:the|any) (?:confusion|inconvenience|misunderstanding"
     r"|mistake|error))\b"
     r"|i (?:cannot|can't|am unable to|won't) (?:help|assist|provide|fulfil|answer)"

@@ -1,5 +1,7 @@
 """Each rule by what it must find and by what looks alike and must be let through."""
 
+import time
+
 import pytest
 
 from filters.evolution_failures import find_failure
@@ -160,8 +162,13 @@ DECLINE = "Decline an invitation to a wedding in one sentence."
         ("Write a message that asks the library whether a book is in.", "Please send me a list."),
         ("Request the minutes of a meeting.", "Could you please send the document?"),
         ("Write a polite request to a supplier.", "Please provide more details on the prices."),
+        ("Write to a baker and politely ask for a list.", "Could you please send a list?"),
+        ("It is May. Please ask a baker what he needs.", "Could you please share the details?"),
+        ("Draft an email requesting the minutes.", "Could you please send the document?"),
+        ("Write an email to request the minutes.", "Could you please send the document?"),
+        ("In one sentence, ask a baker for a list.", "Could you please send a list?"),
     ],
-    ids=range(13),
+    ids=range(18),
 )
 def test_answer_that_says_what_the_task_asks_for_survives(child: str, answer: str) -> None:
     assert find_failure(PARENT, child, answer) is None
@@ -186,8 +193,25 @@ def test_answer_that_says_what_the_task_asks_for_survives(child: str, answer: st
         (ASK, "Could you share the figures, so I can help you better?", "asks_for_input"),
         ("Summarise the answer.", "Please provide the text.", "asks_for_input"),
         ("Classify this request by urgency.", "Please provide the text.", "asks_for_input"),
+        (
+            "A shop asks for 3 dollars per apple. Compute the cost of all apples.",
+            "Please provide the number of apples.",
+            "asks_for_input",
+        ),
+        (
+            "Explain how teachers ask questions to pupils and rate the text below.",
+            "Please provide the text.",
+            "asks_for_input",
+        ),
+        (
+            "Describe the steps of a request for comments document below.",
+            "Please provide the document.",
+            "asks_for_input",
+        ),
+        ("Request for help: sum it up.", "Please provide the text.", "asks_for_input"),
+        ("Write a reply to the request below.", "Please provide the text.", "asks_for_input"),
     ],
-    ids=range(16),
+    ids=range(21),
 )
 def test_answer_to_such_a_task_may_fail_all_the_same(child: str, answer: str, reason: str) -> None:
     objection = find_failure(PARENT, child, answer)
@@ -198,3 +222,27 @@ def test_answer_to_such_a_task_may_fail_all_the_same(child: str, answer: str, re
 @pytest.mark.parametrize("answer", ["", "...", "It is what it is."], ids=["empty", "dots", "words"])
 def test_answer_without_content_is_empty(answer: str) -> None:
     assert judge(answer) == Objection("empty_answer", answer)
+
+
+@pytest.mark.parametrize(
+    ("child", "answer"),
+    [("It is May", "Fog."), ("Fog.", "It is May")],
+    ids=["answer", "task"],
+)
+@pytest.mark.parametrize("sign", ["?", "\n"], ids=["question marks", "line breaks"])
+def test_a_run_of_signs_takes_time_in_proportion(child: str, answer: str, sign: str) -> None:
+    few, many = (
+        _time_search(*(text.replace(".", sign * count + "a") for text in (child, answer)))
+        for count in (500, 4000)
+    )
+    assert many < 8 * 4 * few  # in proportion to the square it would be 8 * 8
+
+
+def _time_search(child: str, answer: str) -> float:
+    """The CPU seconds of the quickest of three searches."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        find_failure(PARENT, child, answer)
+        seconds.append(time.process_time() - start)
+    return min(seconds)

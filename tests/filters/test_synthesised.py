@@ -1,5 +1,7 @@
 """Each rule on what models write in a user's place: what falls, and why, and what stays."""
 
+import time
+
 import pytest
 
 from filters.eliminate import MAX_CHARACTERS
@@ -125,8 +127,47 @@ def judge(text: str, *, ended: bool = True) -> tuple[str, str, str | None]:
         pytest.param(
             "Sorry, I didn't catch that. Could you repeat the question?",
             "assistant_speaks",
-            "Sorry",
+            "Sorry, I didn't catch that",
             id="asks again",
+        ),
+        pytest.param(
+            "Sorry, I don't understand. Can you explain?",
+            "assistant_speaks",
+            "Sorry, I don't understand",
+            id="understands nothing",
+        ),
+        pytest.param(
+            "Certainly, what kind of poem do you want?",
+            "assistant_speaks",
+            "Certainly,",
+            id="yes and a question",
+        ),
+        pytest.param(
+            "Sure, what would you like to know?", "assistant_speaks", "Sure,", id="yes, and what"
+        ),
+        pytest.param(
+            "Sorry, I have many poems. What kind of poem do you want?",
+            "assistant_speaks",
+            "Sorry",
+            id="sorry, and what the user wants",
+        ),
+        pytest.param(
+            "Sure, it means two and two. Does that help?",
+            "assistant_speaks",
+            "Sure,",
+            id="does it help",
+        ),
+        pytest.param(
+            "Of course, the answer is 4. Does that make sense?",
+            "assistant_speaks",
+            "Of course,",
+            id="is it clear",
+        ),
+        pytest.param(
+            "Certainly, Lima is the capital. Is there anything else?",
+            "assistant_speaks",
+            "Certainly,",
+            id="anything else",
         ),
         pytest.param("Sorry, not today.", "assistant_speaks", "Sorry", id="sorry alone"),
         pytest.param("AI: Hello! How can I help you?", "several_turns", "AI:", id="AI offers"),
@@ -173,6 +214,12 @@ def test_falls(text: str, reason: str, evidence: str) -> None:
         pytest.param(
             "Of course, I know the capital of France, but what about Chad?", id="of course I know"
         ),
+        pytest.param(
+            "Sorry, I don't understand recursion. Can you explain it?", id="what he does not see"
+        ),
+        pytest.param("Sorry, I have a tent. Is there anything else I need?", id="what else"),
+        pytest.param("Sorry to ask: what do you need to get a visa?", id="what one needs"),
+        pytest.param("Here is a line:\nIt are raining.\nDoes this make sense?", id="his own line"),
         pytest.param("AI: what does it stand for, and who coined it?", id="AI as the topic"),
         pytest.param("ChatGPT: explain what it is.", id="ChatGPT as the topic"),
         pytest.param("Explain how a user logs in: which steps?", id="a user within a line"),
@@ -207,3 +254,20 @@ def test_reasons_come_in_this_order() -> None:
         *("empty_prompt", "unfinished", "role_marker", "several_turns", "not_text"),
         *("too_short", "too_long", "assistant_speaks", "loops", "repeated_prompt"),
     ]
+
+
+@pytest.mark.parametrize("signs", ["?", "? ", "."])
+@pytest.mark.parametrize("end", ["a", "a?"], ids=["asks nothing", "asks"])
+def test_a_run_of_signs_takes_time_in_proportion(signs: str, end: str) -> None:
+    few, many = (_time_judgement(f"AI: what is it{signs * count}{end}") for count in (500, 4000))
+    assert many < 8 * 4 * few  # in proportion to the square it would be 8 * 8
+
+
+def _time_judgement(text: str) -> float:
+    """The CPU seconds of the quickest of three judgements."""
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        judge(text)
+        seconds.append(time.process_time() - start)
+    return min(seconds)
