@@ -313,6 +313,8 @@ def _find_stop_rule_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     if config.evolve is None or config.train is None:
         what = "a student is trained after each round of evolution"
         yield "stop_rule", f"{what}: add the sections evolve and train"
+    elif config.evolve.rounds < 1:
+        yield "evolve.rounds", "the stop rule tries one round at least"
     tested = config.evaluate.held_out if config.evaluate else ()
     for i, path in enumerate(config.stop_rule.held_out):
         if path in tested:

@@ -46,7 +46,7 @@ class RoundSearch(Record):
     rounds: int
     """Those of the best trial; of equals, the fewest."""
     fell: bool
-    """Whether the score fell before `evolve.rounds` were through."""
+    """Whether the last trial's score fell, which ended the search."""
     trials: tuple[Trial, ...]
     summary: str
     """The file that holds this."""

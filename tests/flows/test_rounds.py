@@ -188,6 +188,16 @@ def test_prompts_of_the_evaluation_are_refused(tmp_path: Path, tiny_model_dir: P
     assert not config.root.with_name("small-rounds-1").exists()
 
 
+def test_one_round_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
+    settings = describe_trials(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
+    settings["evolve"]["rounds"] = 0
+
+    with pytest.raises(ConfigError) as raised:
+        read_settings(tmp_path / "small.yaml", settings)
+
+    assert "evolve.rounds: the stop rule tries one round at least" in str(raised.value)
+
+
 def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
     settings = describe_trials(tmp_path, "http://127.0.0.1:9/v1", tiny_model_dir)
     del settings["stop_rule"]
