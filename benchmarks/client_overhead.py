@@ -19,13 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from overhead_peers.chain import IN_FLIGHT
 from paired import describe_machine, write_result
+from peers import CACHE, Unavailable, check_output, install_peer
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutelage-benchmarks"
 PEERS = {
     # distilabel imports requests, which the newer packages it asks for no longer bring along.
     "distilabel": ("distilabel[openai]==1.5.3", "requests"),
@@ -44,38 +44,6 @@ class Cost(NamedTuple):
     answered: int
     version: str
     """The package's name and version."""
-
-
-class Unavailable(Exception):
-    """A peer that cannot be measured here, with the reason."""
-
-
-def install_peer(name: str) -> Path:
-    """Make the peer's environment if it is not there; return its interpreter."""
-    place = CACHE / f"{name}-{PEERS[name][0].split('==')[1]}"
-    python, done = place / "bin" / "python", place / ".installed"
-    if not done.exists():
-        find_links = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
-        uv = Path(sys.executable).with_name("uv")
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", place],
-            [uv, "pip", "install", "--quiet", "--python", python, *PEERS[name]],
-        ):
-            check_output(command, env=os.environ | find_links)
-        done.touch()
-    return python
-
-
-def check_output(command: Sequence[str | Path], **options: Any) -> str:
-    """A command's output. Raises Unavailable, with its last words, if it fails."""
-    try:
-        ended = subprocess.run(command, capture_output=True, text=True, **options)
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"not done after {error.timeout:.0f} s") from None
-    if ended.returncode:
-        said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-        raise Unavailable(said[-1] if said else f"ended with {ended.returncode}")
-    return ended.stdout
 
 
 @contextmanager
@@ -166,7 +134,8 @@ def find_clients(peers: str) -> tuple[dict[str, Path], dict[str, str]]:
     clients, unavailable = {"bare_loop": own, "tutelage": own}, {}
     for name in PEERS if peers == "all" else ():
         try:
-            clients[name] = install_peer(name)
+            place = CACHE / f"{name}-{PEERS[name][0].split('==')[1]}"
+            clients[name] = install_peer(place, PEERS[name])
         except Unavailable as error:
             unavailable[name] = str(error)
     return clients, unavailable

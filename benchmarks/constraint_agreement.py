@@ -10,16 +10,15 @@ directory. Ends with 1 where a difference belongs to no class that is explained 
 import argparse
 import json
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from client_overhead import CACHE, check_output
 from constraint_pairs import Pair, write_pairs
 from paired import write_result
+from peers import CACHE, check_output, install_peer
 
 from filters.constraints import check_constraints
 from generators.constraint_forms import FORMS
@@ -104,20 +103,12 @@ class Comparison(NamedTuple):
     examples: dict[Class, Pair]
 
 
-def install_peer(name: str) -> Path:
-    """Make the peer's environment if it is not there; return its interpreter."""
+def find_python(name: str) -> Path:
+    """The peer's interpreter; its environment is made if it is not there."""
     place = CACHE / f"constraints-{name.replace(' ', '-')}"
-    python, done = place / "bin" / "python", place / ".installed"
-    if not done.exists():
-        # NLTK refuses files that uv links instead of copying.
-        settings = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", ""), "UV_LINK_MODE": "copy"}
-        install = [Path(sys.executable).with_name("uv"), "pip", "install", "-q", "--python", python]
-        check_output([sys.executable, "-m", "venv", "--clear", place])
-        check_output([*install, *PACKAGES[name]], env=os.environ | settings)
-        if name == ORIGINAL:
-            check_output([*install, "--no-deps", DATA], env=os.environ | settings)
-        done.touch()
-    return python
+    # NLTK refuses files that uv links instead of copying.
+    bare = [DATA] if name == ORIGINAL else []
+    return install_peer(place, PACKAGES[name], bare=bare, copied=True)
 
 
 def ask_peer(name: str, pairs: Sequence[Pair]) -> list[bool | None]:
@@ -126,7 +117,7 @@ def ask_peer(name: str, pairs: Sequence[Pair]) -> list[bool | None]:
     lines = "".join(json.dumps(pair._asdict()) + "\n" for pair in pairs)
     quiet = {"DEEPEVAL_TELEMETRY_OPT_OUT": "YES", "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        command, env = [install_peer(name), script], os.environ | quiet
+        command, env = [find_python(name), script], os.environ | quiet
         output = check_output(command, input=lines, cwd=folder, env=env)
     verdicts = [json.loads(line) for line in output.splitlines()]
     assert len(verdicts) == len(pairs)

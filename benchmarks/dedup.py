@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from client_overhead import CACHE, Unavailable, check_output
 from dedup_peers.task import THRESHOLD, compare, shingle
 from paired import describe_machine, write_result
+from peers import CACHE, Unavailable, check_output, install_peer
 
 HERE = Path(__file__).parent
 PEERS = {"datasketch": "datasketch==2.0.0", "text_dedup": "text-dedup==0.4.0"}
@@ -115,20 +115,11 @@ def change_text(rng: random.Random, text: Sequence[str], words: Sequence[str]) -
     return changed
 
 
-def install_peer(name: str) -> Path:
-    """Make the peer's environment if it is not there; return its interpreter."""
-    place = CACHE / PEERS[name].replace("==", "-")
-    python, done = place / "bin" / "python", place / ".installed"
-    if not done.exists():
-        find_links = {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
-        uv = Path(sys.executable).with_name("uv")
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", place],
-            [uv, "pip", "install", "--quiet", "--python", python, PEERS[name]],
-        ):
-            check_output(command, env=os.environ | find_links)
-        done.touch()
-    return python
+def find_python(script: str) -> Path:
+    """The interpreter of a program; a peer's environment is made if it is not there."""
+    if script not in PEERS:
+        return Path(sys.executable)
+    return install_peer(CACHE / PEERS[script].replace("==", "-"), [PEERS[script]])
 
 
 def find_programs(peers: str) -> tuple[dict[str, Path], dict[str, str]]:
@@ -138,7 +129,7 @@ def find_programs(peers: str) -> tuple[dict[str, Path], dict[str, str]]:
         if script in PEERS and peers == "none":
             continue
         try:
-            programs[name] = install_peer(script) if script in PEERS else Path(sys.executable)
+            programs[name] = find_python(script)
         except Unavailable as error:
             unavailable[name] = str(error)
     return programs, unavailable
