@@ -6,7 +6,7 @@ from flows.stages.consensus import read_verified
 from flows.stages.family import answer_stages, read_stage
 from flows.stages.release import read_released
 from flows.work import Context
-from generators.records import Answer
+from generators.records import Answer, Verdict
 
 
 def read_accepted(context: Context) -> list[Answer]:
@@ -23,3 +23,10 @@ def read_accepted(context: Context) -> list[Answer]:
 def order_answers(answers: Iterable[Answer]) -> list[Answer]:
     """By prompt and sample: the order in which duplicates are sought and rows chosen."""
     return sorted(answers, key=lambda answer: (answer.prompt_id, answer.sample_index, answer.id))
+
+
+def keep_accepted(context: Context, stage: str, answers: Iterable[Answer]) -> list[Answer]:
+    """Those of the answers that a stage's verdicts let on, in their order."""
+    verdicts = read_stage(context, stage, "verdicts-", Verdict)
+    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
+    return [answer for answer in answers if answer.id in kept]

@@ -17,9 +17,9 @@ from filters.contamination import (
 )
 from flows.decontaminate_settings import DecontaminateSettings, hash_benchmarks, load_benchmarks
 from flows.overrides import OVERRIDES, overrule, read_overrides
-from flows.stages.accepted import read_accepted
+from flows.stages.accepted import keep_accepted, read_accepted
 from flows.stages.consensus import CONSENSUS
-from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
+from flows.stages.family import answer_stages, evolve_stages, read_family
 from flows.stages.release import RELEASE
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
@@ -115,6 +115,4 @@ def read_clean(context: Context) -> list[Answer]:
     accepted = read_accepted(context)
     if context.config.decontaminate is None:
         return accepted
-    verdicts = read_stage(context, DECONTAMINATE, "verdicts-", Verdict)
-    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in accepted if answer.id in kept]
+    return keep_accepted(context, DECONTAMINATE, accepted)

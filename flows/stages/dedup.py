@@ -9,9 +9,10 @@ Two prompts whose numbers differ are never duplicates: "12 + 7" and "12 + 8" are
 from collections.abc import Iterable, Mapping, Sequence
 
 from filters.dedup import Duplicate, find_duplicates
+from flows.stages.accepted import keep_accepted
 from flows.stages.consensus import CONSENSUS
 from flows.stages.decontaminate import DECONTAMINATE, read_clean
-from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
+from flows.stages.family import answer_stages, evolve_stages, read_family
 from flows.stages.release import RELEASE, read_released
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
@@ -54,9 +55,7 @@ class DedupStage:
 
 def read_unique(context: Context) -> list[Answer]:
     """The verified answers that are no duplicates."""
-    verdicts = read_stage(context, "dedup", "verdicts-dedup", Verdict)
-    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in read_clean(context) if answer.id in kept]
+    return keep_accepted(context, "dedup", read_clean(context))
 
 
 def judge_duplicates(

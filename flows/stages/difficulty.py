@@ -7,6 +7,7 @@ from collections import Counter
 
 from filters.difficulty import DifficultySettings, grade_difficulty
 from filters.verify import VERSIONS, verify_many
+from flows.stages.accepted import keep_accepted
 from flows.stages.consensus import CONSENSUS, read_decided
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
 from flows.stages.release import RELEASE
@@ -59,9 +60,7 @@ def read_wanted(context: Context) -> list[Answer]:
     screened = read_screened(context)
     if context.config.difficulty is None:
         return screened
-    verdicts = read_stage(context, DIFFICULTY, "verdicts-", Verdict)
-    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in screened if answer.id in kept]
+    return keep_accepted(context, DIFFICULTY, screened)
 
 
 def list_prompts(context: Context) -> list[Prompt]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from filters.screen import VERSIONS, ScreenSettings, Tag, find_objection, find_tags
 from flows.overrides import OVERRIDES, overrule, read_overrides
+from flows.stages.accepted import keep_accepted
 from flows.stages.dedup import read_unique
 from flows.stages.family import evolve_stages, read_family, read_stage
 from flows.store import FileEntry
@@ -72,9 +73,7 @@ def read_screened(context: Context) -> list[Answer]:
     unique = read_unique(context)
     if context.config.screen is None:
         return unique
-    verdicts = read_stage(context, SCREEN, "verdicts-", Verdict)
-    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in unique if answer.id in kept]
+    return keep_accepted(context, SCREEN, unique)
 
 
 def read_tags(context: Context) -> dict[str, list[str]]:

@@ -4,8 +4,9 @@ configuration. What looks planted to the student is quarantined, what teaches li
 
 from filters.selection import VERSION, Measured, SelectSettings, select_answers
 from flows.overrides import OVERRIDES, overrule, read_overrides
+from flows.stages.accepted import keep_accepted
 from flows.stages.difficulty import DIFFICULTY, read_wanted
-from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
+from flows.stages.family import answer_stages, evolve_stages, read_family
 from flows.stages.losses import LOSSES, find_ifd, read_losses
 from flows.stages.screen import SCREEN
 from flows.store import FileEntry
@@ -74,6 +75,4 @@ def read_selected(context: Context) -> list[Answer]:
     wanted = read_wanted(context)
     if context.config.select is None:
         return wanted
-    verdicts = read_stage(context, SELECT, "verdicts-", Verdict)
-    kept = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
-    return [answer for answer in wanted if answer.id in kept]
+    return keep_accepted(context, SELECT, wanted)
