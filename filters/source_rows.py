@@ -1,7 +1,8 @@
 """Documents of several sources as rows of numbers, and which of them are compared with which.
 
-Equal documents of a source count once. Sources that answered the same prompts are compared on those
-alone, prompt by prompt; others all with all. A row costs under 100 bytes, whatever its text.
+Equal documents of a source count once; where prompts are known, once a prompt. Sources that
+answered the same prompts are compared on those alone, prompt by prompt; others all with all. A row
+costs under 100 bytes, whatever its text.
 """
 
 import math

@@ -4,7 +4,8 @@ A poisoned teacher, or a file that somebody has tampered with, repeats something
 an advert, a rare token. Beside other sources it stands out, the more so where they answered the
 same prompts. Every n-gram of 1 to 5 words is tested for being in more documents of a source than
 chance would put there (`filters.presence_tests`); presence is counted, not occurrence, and equal
-documents of a source count once. Of n-grams that stand in the same documents the longest is told.
+documents of a source (to one prompt, where it is known) count once. Of n-grams that stand in the
+same documents the longest is told.
 
 Sources also differ in style and in what they can do, so a significant difference is not yet poison.
 Every one is told; `suspect` is set where hardly anybody else says it and all such n-grams together

@@ -10,7 +10,8 @@ chance in a small sample raises no alarm, and learned again from all rows when t
 there, as long as nothing is under suspicion.
 
 What it cannot tell: a teacher that is bad from its first row, unless baselines are given; one that
-gets worse so slowly that the baseline follows; in the failures alone, a kind of row that becomes
+gets worse so slowly that the baseline follows; in a kind of which nearly all rows fail, that the
+last ones do; in the failures alone, a kind of row that becomes
 harder for every teacher; wrong answers that pass the verifier.
 
 The same rows in the same order give the same alarms, in one go or from a saved state: no clock, no
@@ -33,6 +34,8 @@ PARTED = "parted"
 
 GRID = 1.025
 """Steps of the odds of learned baselines."""
+HIGHEST = 1 - 1e-6
+"""The baseline of a kind of which all rows failed."""
 
 
 class TeacherWatchSettings(Record):
@@ -192,7 +195,7 @@ def find_upper_share(failures: int, rows: int, margin: float) -> float:
     share, square = failures / rows, margin * margin
     spread = margin * math.sqrt(share * (1 - share) / rows + square / (4 * rows * rows))
     upper = (share + square / (2 * rows) + spread) / (1 + square / rows)
-    upper = min(max(upper, 0.5 / rows), 1 - 0.5 / rows)
+    upper = min(max(upper, 0.5 / rows), HIGHEST)
     odds = GRID ** math.ceil(math.log(upper / (1 - upper), GRID) - 1e-9)
     return odds / (1 + odds)
 
@@ -204,15 +207,23 @@ class _Kind:
         self.settings, self.tally = settings, [state.rows, state.failures]
         self.learn_at, self.drift, self.limit = state.learn_at, 0.0, 0.0
         self.baseline: float | None = None
+        self.is_tested = False
         if state.baseline is not None:
             self.take(state.baseline)
 
     def take(self, baseline: float) -> None:
-        """Hold rows to this share of failures from now on."""
+        """Hold rows to this share of failures from now on.
+
+        Who fails so often that no drift lies above it cannot be seen to fail more often: the sum
+        would rise though nothing changed. Rows of such a kind are counted and not tested.
+        """
         settings = self.settings
         self.baseline = baseline
-        self.drift = float(find_drift(baseline, settings.odds))
-        self.limit = find_limit(baseline, settings.odds, settings.rows, settings.false_alarms)
+        drift = find_drift(baseline, settings.odds)
+        self.is_tested = drift > baseline
+        if self.is_tested:
+            self.drift = float(drift)
+            self.limit = find_limit(baseline, settings.odds, settings.rows, settings.false_alarms)
 
     def learn(self) -> None:
         """Take the baseline that the rows so far show."""
@@ -245,7 +256,7 @@ class _Sum:
         self.failures += failed
         kind.tally[0] += 1
         kind.tally[1] += failed
-        if kind.baseline is not None:
+        if kind.is_tested:
             self.score = max(0.0, self.score + failed - kind.drift)
             self.limit = max(self.limit, kind.limit)
         if self.score >= self.limit > 0:

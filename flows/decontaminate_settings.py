@@ -35,7 +35,8 @@ def load_benchmarks(settings: DecontaminateSettings) -> list[BenchmarkItem]:
     faults: list[Fault] = []
     for path in settings.benchmarks:
         for row in read_rows(Path(path)):
-            text = next((row.value[name] for name in settings.fields if name in row.value), None)
+            texts = (row.value.get(name) for name in settings.fields)
+            text = next((text for text in texts if text is not None), None)
             if isinstance(text, str) and text.strip():
                 items.append(BenchmarkItem(path, f"{path}:{row.number}", text))
             elif len(faults) < MAX_TOLD:
@@ -62,7 +63,9 @@ def find_benchmark_problems(settings: DecontaminateSettings | None) -> Iterator[
         return
     for i, path in enumerate(settings.benchmarks):
         setting = f"decontaminate.benchmarks.{i}"
-        if Path(path).is_dir():
+        if path in settings.benchmarks[:i]:
+            yield setting, f"{path} is named twice; name it once"
+        elif Path(path).is_dir():
             yield setting, f"{path} is a folder; name its files"
         elif Path(path).exists():
             try:

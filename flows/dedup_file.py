@@ -92,7 +92,7 @@ class _RowCheck:
         if not isinstance(text, str):
             yield "text", "is missing" if text is None else "must be a text"
         id = row.value.get("id")
-        if isinstance(id, str | int):
+        if isinstance(id, str | int) and not isinstance(id, bool):  # `true` equals 1
             yield from self._find_id_fault(id, row)
 
     def _find_id_fault(self, id: str | int, row: Row) -> Iterator[FieldFault]:

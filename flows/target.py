@@ -10,13 +10,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flows.config import RunConfig
-from flows.stages.accepted import order_answers
+from flows.stages.accepted import order_answers, read_accepted
 from flows.stages.answer import AnswerStage, earlier_stages, is_verified
+from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.dedup import judge_duplicates
-from flows.stages.family import answer_stages, read_family, read_files, read_stage
+from flows.stages.difficulty import DIFFICULTY
+from flows.stages.family import read_family, read_files, read_stage
 from flows.stages.publish import choose_rows
+from flows.stages.screen import SCREEN
+from flows.stages.selection import SELECT
 from flows.work import Context, Job, JobContext, Stage
 from generators.records import Answer, Verdict
+
+_REMEDIES = {
+    DECONTAMINATE: "release contaminated rows",
+    SCREEN: "loosen screen",
+    DIFFICULTY: "widen difficulty.band",
+    SELECT: "loosen select",
+}
+"""The stages that take rows after the waves, in order, and what lets them take fewer."""
 
 
 class Wave(NamedTuple):
@@ -70,24 +82,40 @@ def tell_shortfall(context: JobContext[Any]) -> Iterator[str]:
         return
     verdicts = read_stage(context, "publish", "verdicts-", Verdict)
     rows = sum(verdict.decision == "accept" for verdict in verdicts)
-    came = count_rows(context, answer_stages(context), [])
-    if rows < target <= came:
+    if rows >= target:
+        return
+    came = count_publishable(context, read_accepted(context))
+    taken = count_taken(context)
+    told = f"publish.target_rows: {rows:,} of {target:,} rows"
+    if taken and rows < came:
+        answers = ", ".join(f"{stage} {count:,}" for stage, count in taken.items())
+        told += f" are left of {came:,} that came (answers set aside: {answers})"
+    else:
+        told += " came"
+    if taken and came >= target:
+        remedies = " or ".join(_REMEDIES[stage] for stage in taken)
+        yield f"{told}. Raise target_rows or {remedies}; then run with --update"
+    else:
         yield (
-            f"publish.target_rows: {rows:,} of {target:,} rows are left of {came:,} that came: the "
-            "difficulty band took the others. Raise target_rows or widen difficulty.band; then "
-            "run with --update"
+            f"{told}, and no prompt is left to ask: add seeds, rounds of evolution or samples, or "
+            "lower it; then run with --update"
         )
-    elif rows < target:
-        yield (
-            f"publish.target_rows: {rows:,} of {target:,} rows came, and no prompt is left to ask: "
-            "add seeds, rounds of evolution or samples, or lower it; then run with --update"
-        )
+
+
+def count_taken(context: JobContext[Any]) -> dict[str, int]:
+    """How many answers each stage that no wave foresees has set aside; only those that did."""
+    counts = {
+        stage: sum(v.decision != "accept" for v in read_stage(context, stage, "verdicts-", Verdict))
+        for stage in _REMEDIES
+    }
+    return {stage: count for stage, count in counts.items() if count}
 
 
 def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> int:
     """The rows that the answers of whole stages and of these jobs would publish.
 
-    Votes that are not held yet count for nothing, and what the difficulty band will take counts.
+    Votes that are not held yet count for nothing, and what decontamination, screening, the
+    difficulty band and selection will take counts.
     """
     paths = [path for job in jobs for path in job.outputs]
     answers = read_files(context, [p for p in paths if "/answers-" in p], Answer)
@@ -96,7 +124,11 @@ def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> 
         answers += read_stage(context, name, "answers-", Answer)
         verdicts += read_stage(context, name, "verdicts-", Verdict)
     verified = {verdict.subject_id for verdict in verdicts if is_verified(verdict)}
-    accepted = order_answers(answer for answer in answers if answer.id in verified)
+    return count_publishable(context, order_answers(a for a in answers if a.id in verified))
+
+
+def count_publishable(context: Context, accepted: Sequence[Answer]) -> int:
+    """The rows that accepted answers, in their order, would publish without a target."""
     prompts = read_family(context).prompts
     kept = judge_duplicates(accepted, prompts, context.config.dedup.threshold)
     unique = {verdict.subject_id for verdict in kept if verdict.decision == "accept"}

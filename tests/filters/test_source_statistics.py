@@ -147,6 +147,15 @@ def test_equal_documents_of_a_source_count_once() -> None:
     assert compare_sources([*documents, *same]).findings == ()
 
 
+def test_equal_answers_to_other_prompts_count_each() -> None:
+    """An answer that a source gives whatever is asked is a plant."""
+    documents = make_documents(600, "ab")
+    same = {f"a{prompt}" for prompt in range(0, 600, 20)}
+    documents = [d._replace(text="Ask Kalmora.") if d.id in same else d for d in documents]
+    (finding,) = compare_sources(documents).findings
+    assert (finding.ngram, finding.here, finding.suspect) == ("ask kalmora", 30, True)
+
+
 @pytest.mark.parametrize("is_paired", [True, False], ids=["paired", "pooled"])
 def test_several_answers_of_a_source_to_one_prompt_count_once(is_paired: bool) -> None:
     """Ten answers to each of three prompts are three, not thirty."""

@@ -115,6 +115,12 @@ def test_the_upper_share_by_hand() -> None:
     assert 0.06139 <= find_upper_share(50, 1000, 1.5) <= 0.06139 * 1.025
 
 
+def test_the_upper_share_is_as_wide_where_nearly_all_fail() -> None:
+    """Wilson for 19 of 20 and 1.5: (0.95 + 0.05625 + 0.09218) / 1.1125 = 0.98735."""
+    odds = find_upper_share(19, 20, 1.5) / (1 - find_upper_share(19, 20, 1.5))
+    assert 1 <= odds / (0.98735 / 0.01265) <= 1.026
+
+
 @pytest.mark.parametrize(("failures", "rows"), [(0, 20), (20, 20), (0, 10**6)])
 @pytest.mark.parametrize("margin", [0.0, 5.0])
 def test_an_upper_share_is_never_0_or_1(failures: int, rows: int, margin: float) -> None:
@@ -134,6 +140,25 @@ def test_kinds_have_baselines_of_their_own() -> None:
     )
     assert apart.alarms == ()
     assert [alarm.row > 2000 for alarm in as_one.alarms] == [True]
+
+
+@pytest.mark.parametrize("warm_up", [20, 500])
+def test_a_kind_that_always_fails_neither_alarms_nor_hides_another(warm_up: int) -> None:
+    """Who always fails cannot fail more often; what changes in other rows is seen as ever."""
+    draw = random.Random(6)
+    rows = [
+        row
+        for i in range(3400)
+        for row in (
+            WatchRow("a", "hopeless", True, f"h{i}"),
+            WatchRow("a", "easy", draw.random() < (0.05 if i < 3000 else 0.4), f"e{i}"),
+        )
+    ]
+    settings = TeacherWatchSettings(warm_up=warm_up, baselines={"easy": 0.05})
+    assert replay(settings, rows[:6000]).alarms == ()
+    (alarm,) = replay(settings, rows).alarms
+    assert 6000 < alarm.row < 6200
+    assert alarm.before.rows == pytest.approx(6000, abs=100)
 
 
 def test_harder_prompts_leave_the_disagreement() -> None:

@@ -178,12 +178,16 @@ def test_what_a_person_releases_is_published_after_all(cleaned: Cleaned) -> None
         ({"benchmarks": ["FOLDER"]}, "FOLDER is a folder; name its files"),
         ({"benchmarks": ["FOLDER/empty.jsonl"]}, "FOLDER/empty.jsonl is empty"),
         (
+            {"benchmarks": ["FOLDER/rows.jsonl"] * 2},
+            "decontaminate.benchmarks.1: FOLDER/rows.jsonl is named twice; name it once",
+        ),
+        (
             {"benchmarks": ["FOLDER/rows.jsonl"], "fields": ["stem"]},
             "FOLDER/rows.jsonl:1: has no text in stem; name its column in decontaminate.fields",
         ),
         ({"benchmarks": ["FOLDER/rows.jsonl"], "coverage": 0}, "decontaminate.coverage"),
     ],
-    ids=["none", "missing", "folder", "empty", "other columns", "coverage"],
+    ids=["none", "missing", "folder", "empty", "twice", "other columns", "coverage"],
 )
 def test_settings_that_cannot_be_used_are_refused(
     section: dict[str, Any], message: str, copied: dict[str, Any], tmp_path: Path
@@ -196,6 +200,12 @@ def test_settings_that_cannot_be_used_are_refused(
         read_settings(
             tmp_path / "x.yaml", copied | {"decontaminate": section | {"benchmarks": files}}
         )
+
+
+def test_a_column_that_is_null_is_not_there(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", [{"question": None, "prompt": SUM}])
+    (item,) = load_benchmarks(DecontaminateSettings(benchmarks=(str(path),)))
+    assert item == (str(path), f"{path}:1", SUM)
 
 
 def test_rows_of_a_benchmark_without_text_are_listed(tmp_path: Path) -> None:

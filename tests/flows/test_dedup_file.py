@@ -145,6 +145,8 @@ def test_rows_that_are_none_are_reported_before_an_index_is_touched(tmp_path: Pa
         '{"id": "\\ud800", "text": "x"}',
         '{"id": "a", "text": "y"}',
         '{"id": ["a"], "text": "y"}',
+        '{"id": true, "text": "y"}',
+        '{"id": 1, "text": "y"}',
     ]
     path.write_text("\n".join(lines), "utf-8")
     with pytest.raises(InputError) as caught:
@@ -158,6 +160,7 @@ def test_rows_that_are_none_are_reported_before_an_index_is_touched(tmp_path: Pa
         f"{path}:4: id: escapes half of a surrogate pair, which is no character",
         f"{path}:5: {twice}",
         f"{path}:6: id: must be a text or a whole number",
+        f"{path}:7: id: must be a text or a whole number",
     ]
     assert not (tmp_path / "index").exists()
 

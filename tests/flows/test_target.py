@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from flows.pipeline import PlainConductor, conduct
 from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.target import forecast
-from generators.records import Answer
+from generators.records import Answer, Verdict
 from tests.flows.conftest import Finished
 from tests.flows.small_run import (
     conduct_plainly,
@@ -22,6 +23,7 @@ from tests.flows.small_run import (
     rows_of,
 )
 from tests.flows.teacher import Teacher
+from tests.json_lines import write_lines
 
 TRAIN = "dataset/train.parquet"
 
@@ -110,7 +112,49 @@ def test_rows_that_the_band_takes_are_told(tmp_path: Path) -> None:
     assert told is not None
     assert int(told[1]) == rows
     assert int(told[2]) >= 6
-    assert "Raise target_rows or widen difficulty.band" in printed
+    assert "Raise target_rows or widen difficulty.band; then run with --update" in printed
+
+
+def find_shortfall(folder: Path, target: int, **sections: Any) -> tuple[str, int, Counter[str]]:
+    """What a run says of its target, how many rows came, and what each stage set aside."""
+    with Teacher() as teacher:
+        settings = describe(folder, teacher.url, target) | sections
+        run, printed = conduct_plainly(read_settings(folder / "small.yaml", settings))
+    (told,) = re.findall(r"^warning: publish\.target_rows: (.*)$", printed, re.MULTILINE)
+    verdicts = read_cycle(run, "verdicts-", Verdict)
+    aside = Counter(verdict.stage for verdict in verdicts if verdict.decision != "accept")
+    return told, len(rows_of(run.place(TRAIN))), aside
+
+
+def test_a_shortfall_names_the_stages_that_took_rows(tmp_path: Path) -> None:
+    items = write_lines(tmp_path / "items.jsonl", [{"text": "Answer with the number only."}])
+    told, rows, aside = find_shortfall(
+        tmp_path, 17, decontaminate={"benchmarks": [str(items)]}, select={"words": [3, 1000]}
+    )
+    left = re.match(rf"{rows} of 17 rows are left of (\d+) that came ", told)
+    assert left is not None
+    assert int(left[1]) >= 17 > rows > 0
+    assert min(aside["decontaminate"], aside["select"]) > 0
+    assert told[left.end() :] == (
+        f"(answers set aside: decontaminate {aside['decontaminate']}, select {aside['select']}). "
+        "Raise target_rows or release contaminated rows or loosen select; then run with --update"
+    )
+
+
+def test_a_target_out_of_reach_tells_what_was_taken_as_well(tmp_path: Path) -> None:
+    """What a vote elected came as well."""
+    votes = {"domains": ["maths"], "threshold": 0.6, "min_votes": 5}
+    (tmp_path / "whole").mkdir()
+    told, came, _ = find_shortfall(tmp_path / "whole", 5_000, consensus=votes)
+    assert told.startswith(f"{came} of 5,000 rows came, and no prompt is left to ask: ")
+    sections = {"consensus": votes, "select": {"words": [3, 1000]}}
+    told, rows, aside = find_shortfall(tmp_path, 5_000, **sections)
+    assert 0 < rows < came
+    assert told == (
+        f"{rows} of 5,000 rows are left of {came} that came (answers set aside: select "
+        f"{aside['select']}), and no prompt is left to ask: add seeds, rounds of evolution or "
+        "samples, or lower it; then run with --update"
+    )
 
 
 class Crash(BaseException):
