@@ -2,10 +2,10 @@ r"""Our own reading of mathematics, which shares nothing with math-verify: notat
 
 A small recursive-descent parser knows sums, products, quotients, powers, roots, a few functions,
 factorials, binomials, constants and variables of one letter, Latin or Greek; anything else raises
-`NotReadable`. Two expressions are the same when they agree to 30 digits at fixed sample points, and
-not the same when they differ at one of them. Nothing is evaluated by `eval`, and powers and
-factorials are bounded, so that no answer can hang it. What holds several expressions (sets,
-intervals, equations) is read by `filters.solution_sets`.
+`NotReadable`. Two expressions are the same when they agree to 50 digits, and to 50 decimals, at
+fixed sample points, and not the same when they differ at one of them. Nothing is evaluated by
+`eval`, and powers and factorials are bounded, so that no answer can hang it. What holds several
+expressions (sets, intervals, equations) is read by `filters.solution_sets`.
 """
 
 import re
@@ -18,8 +18,10 @@ from mpmath.ctx_mp import MPContext
 
 mp = MPContext()
 """A context of our own: the precision of anybody else's is not touched."""
-mp.dps = 50
-TOLERANCE = mp.mpf(10) ** -30
+mp.dps = 170
+TOLERANCE = mp.mpf(10) ** -50
+LARGEST = mp.mpf(10) ** 100
+"""Of larger values the decimals are not known well enough to call them the same."""
 MAX_LENGTH = 400
 MAX_DEPTH = 30
 MAX_EXPONENT = 10_000
@@ -76,7 +78,8 @@ def plain_notation(text: str) -> str:
 
 def is_same_value(a: str, b: str) -> bool:
     """Whether two expressions have the same value. Raises NotReadable where that cannot be told."""
-    tree_a, tree_b = _Parser(a).parse(), _Parser(b).parse()
+    tree_a = _Parser(a).parse()
+    tree_b = tree_a if a == b else _Parser(b).parse()
     names = sorted(tree_a.names | tree_b.names)
     with _LOCK:
         verdicts = {
@@ -129,7 +132,11 @@ def _agree_at(point: Point, a: "_Tree", b: "_Tree") -> bool | None:
     scale = max(abs(value_a), abs(value_b))
     if value_a != value_b and scale < TOLERANCE:
         raise NotReadable("is too small to compare")
-    return bool(abs(value_a - value_b) <= TOLERANCE * max(1, scale))
+    if abs(value_a - value_b) > TOLERANCE * min(1, scale):
+        return False
+    if scale > LARGEST and a is not b:
+        raise NotReadable("is too large to compare")
+    return True
 
 
 class _Tree(NamedTuple):

@@ -14,7 +14,10 @@ _ALTERNATIVES = re.compile(
 _DOUBT = re.compile(
     r"\b(?:either|maybe|perhaps|possibly|probably|presumably|might|could(?: also| well)? be|may be|"
     r"i(?:'d| would)? (?:guess|suppose)|guess(?:ing)?|or possibly|or so|"
-    r"hard to (?:say|tell)|it depends|if i(?:'m| am) not mistaken)\b",
+    r"hard to (?:say|tell)|it depends|if i(?:'m| am) not mistaken|i (?:\w+ )?doubt|"
+    r"(?:(?:is|was)(?: not|n't) (?:true|correct|right|the case)|"
+    r"(?:is|was|'s) (?:false|untrue|wrong|incorrect)) that|"
+    r"(?:wrong|incorrect|false) answer (?:is|was|would be)|would be (?:wrong|incorrect))\b",
     re.IGNORECASE,
 )
 _NO_IDEA = re.compile(

@@ -20,11 +20,12 @@ _FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL |
 
 def judge_json(check: JsonSchemaCheck, completion: str) -> Judgement:
     """Judge a completion against the schema."""
-    validator = open_validator(check.schema_)
     try:
-        validator.check_schema(check.schema_)
+        validator = open_validator(check.schema_)
     except SchemaError as error:
         return quarantine("bad_check", error.message)
+    except RecursionError as error:
+        return quarantine("bad_check", f"the schema is nested too deeply: {error}")
     visible = drop_reasoning(completion)
     if visible is None:
         return quarantine("unfinished", completion)
@@ -43,6 +44,8 @@ def judge_json(check: JsonSchemaCheck, completion: str) -> Judgement:
         fault = best_match(validator.iter_errors(value))
     except (Unresolvable, re.error, RecursionError) as error:
         return quarantine("bad_check", f"{type(error).__name__}: {error}")
+    except OverflowError as error:  # a whole number beyond every float, beside a fraction
+        return reject(str(error), "ambiguous_json")
     if fault is not None:
         return reject(f"{fault.json_path}: {fault.message}", "schema_violation")
     return accept(completion)

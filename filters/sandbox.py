@@ -2,7 +2,8 @@
 
 The program sees /usr (read-only) and two small empty places, /tmp and /dev/shm; no other file, no
 device, no network, no process and no variable of this machine. It has no privileges, cannot make
-namespaces of its own, and the kernel limits its processor time, memory, files and processes.
+namespaces of its own, is refused some calls of the kernel (`filters.system_calls`), and the kernel
+limits its processor time, memory, files and processes.
 Where we are root it first becomes a user that is not: root is exempt from limits on processes.
 Closing a `Sandbox` kills all that runs inside, threads and orphans too.
 
@@ -14,6 +15,7 @@ import fcntl
 import functools
 import json
 import os
+import platform
 import re
 import selectors
 import shutil
@@ -23,6 +25,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
+
+from filters.system_calls import MACHINES, write_filter
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
@@ -68,13 +72,16 @@ class Sandbox:
         self._buffer = b""
         self._info, info_fd = os.pipe()
         try:
-            with os.fdopen(_seal(json.dumps(request).encode()), "rb") as stdin:
+            with (
+                os.fdopen(_seal(json.dumps(request).encode()), "rb") as stdin,
+                os.fdopen(_seal(write_filter()), "rb") as calls,
+            ):
                 self._process = subprocess.Popen(
-                    write_command(program, limits, info_fd),
+                    write_command(program, limits, info_fd, calls.fileno()),
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    pass_fds=(info_fd,),
+                    pass_fds=(info_fd, calls.fileno()),
                     cwd="/",
                 )
         except BaseException:
@@ -163,9 +170,9 @@ class _NotStarted(Exception):
     """bubblewrap has not come to make the sandbox's first process."""
 
 
-def write_command(program: str, limits: Limits, info_fd: int) -> list[str]:
+def write_command(program: str, limits: Limits, info_fd: int, calls_fd: int) -> list[str]:
     """The command that runs a Python program in a sandbox; bubblewrap tells `info_fd` which
-    process is the first inside.
+    process is the first inside, and reads from `calls_fd` which calls of the kernel are refused.
 
     The limits are set inside, where the kernel counts the processes of this sandbox alone. Hashes
     get a fixed seed: the same program must come to the same verdict again.
@@ -176,7 +183,8 @@ def write_command(program: str, limits: Limits, info_fd: int) -> list[str]:
     return [
         *(become_nobody if os.geteuid() == 0 else []),
         "bwrap", "--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent",
-        "--new-session", "--info-fd", str(info_fd), "--clearenv", "--cap-drop", "ALL",
+        "--new-session", "--info-fd", str(info_fd), "--seccomp", str(calls_fd),
+        "--clearenv", "--cap-drop", "ALL",
         "--hostname", "sandbox", "--uid", str(NOBODY), "--gid", str(NOBODY),
         "--ro-bind", "/usr", "/usr", "--tmpfs", HIDDEN, "--remount-ro", HIDDEN,
         "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
@@ -198,6 +206,9 @@ def find_obstacle() -> str | None:
     """Why no program can be run in a sandbox here, and the remedy; None if one can. Tried once."""
     if sys.platform != "linux":
         return "bubblewrap is for Linux; verify code there"
+    if platform.machine() not in MACHINES:
+        known = " or ".join(MACHINES)
+        return f"no filter of system calls for {platform.machine()}; verify code on {known}"
     needed = ["bwrap", PYTHON, "/usr/bin/prlimit", *(["setpriv"] if os.geteuid() == 0 else [])]
     missing = [Path(name).name for name in needed if shutil.which(name) is None]
     if missing:
@@ -211,7 +222,7 @@ def find_obstacle() -> str | None:
 
 def _seal(data: bytes) -> int:
     """A file in memory that can be read and never written, open at its start."""
-    file = os.memfd_create("request", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    file = os.memfd_create("sealed", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
     with os.fdopen(os.dup(file), "wb") as stream:
         stream.write(data)
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL

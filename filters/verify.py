@@ -41,13 +41,13 @@ class Verifier(NamedTuple):
 
 
 VERIFIERS: dict[str, Verifier] = {
-    "math": Verifier("math", "2", judge_math, works_outside=True),
+    "math": Verifier("math", "3", judge_math, works_outside=True),
     "exact": Verifier("exact", "2", judge_exact),
-    "choice": Verifier("choice", "2", judge_choice),
-    "json_schema": Verifier("json_schema", "2", judge_json),
+    "choice": Verifier("choice", "3", judge_choice),
+    "json_schema": Verifier("json_schema", "3", judge_json),
     "constraint": Verifier("constraint", "2", judge_constraints),
-    "code": Verifier("code", "1", judge_code, works_outside=True),
-    "procedural": Verifier("procedural", "2", judge_procedural, works_outside=True),
+    "code": Verifier("code", "2", judge_code, works_outside=True),
+    "procedural": Verifier("procedural", "3", judge_procedural, works_outside=True),
     "consensus": Verifier("consensus", "3", judge_consensus),
 }
 _OUTSIDE = frozenset(kind for kind, verifier in VERIFIERS.items() if verifier.works_outside)

@@ -48,8 +48,11 @@ def _read_float(digits: str) -> float:
 
 def open_validator(schema: dict[str, Any]) -> Validator:
     """A validator of the draft that the schema names (2020-12 without one). `format` is checked,
-    not only noted, and a `$ref` to the network is not followed."""
-    kind = validator_for(schema, default=Draft202012Validator)
+    not only noted, and a `$ref` to the network is not followed. Raises SchemaError for what is no
+    schema."""
+    is_named = isinstance(schema, dict) and isinstance(schema.get("$schema"), str)
+    kind = validator_for(schema, Draft202012Validator) if is_named else Draft202012Validator
+    kind.check_schema(schema)
     return kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
 
 

@@ -8,6 +8,7 @@ schema, and one that fails is sent back once with its faults.
 import re
 from typing import Any
 
+from jsonschema import SchemaError
 from referencing.exceptions import Unresolvable
 
 from generators.strict_json import open_validator, parse_strictly
@@ -25,7 +26,7 @@ def find_answer_faults(text: str, schema: dict[str, Any]) -> list[str]:
         return [f"is not JSON: {error}"]
     try:
         errors = sorted(open_validator(schema).iter_errors(value), key=lambda e: e.json_path)
-    except (Unresolvable, re.error, RecursionError) as error:
+    except (SchemaError, Unresolvable, re.error, RecursionError, OverflowError) as error:
         return [f"cannot be held to the schema: {error}"]
     return [f"{error.json_path}: {error.message}"[:LONGEST_FAULT] for error in errors]
 

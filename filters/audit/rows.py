@@ -7,13 +7,15 @@ holds besides text (signed reasoning, a provider's refusal) stays in `blocks`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from filters.verify import parse_check
 from generators.errors import InputError
 from generators.lines import FieldFault, name_choices
 from generators.records import Check, FunctionCall, Record
+from generators.strict_json import parse_strictly
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: dict[str, Role] = {
@@ -29,6 +31,8 @@ ROLES: dict[str, Role] = {
 }
 """The names that files give the four roles."""
 MAX_EVIDENCE = 160
+_MESSAGES = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content)"\s*:')
+"""How a list of messages begins that stands as text; other JSON is what a side says."""
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 _KNOWN = {"role", "from", "content", "value", "name", "weight", "tool_calls", "function_call"}
@@ -96,6 +100,8 @@ def find_row_faults(value: Mapping[str, Any]) -> list[FieldFault]:
         messages = _read_messages(value)
     except UnicodeEncodeError:
         return [("", "escapes half of a surrogate pair, which is no character")]
+    except RecursionError:
+        return [("", "is nested too deeply to be read")]
     except _Misshapen as error:
         messages, faults = [], [(error.field, error.message)]
     for i, message in enumerate(messages):
@@ -133,7 +139,7 @@ def _unfold(value: Any, field: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return parse_strictly(value)
     except (ValueError, RecursionError) as error:
         raise _Misshapen(field, f"is not JSON: {error}") from error
 
@@ -162,7 +168,7 @@ def _read_list(value: Any, field: str) -> list[Any]:
 
 def _read_side(value: Any, field: str, role: Role) -> list[Any]:
     """One side of a pair: a list of messages, or the text of one."""
-    if isinstance(value, str) and not value.lstrip().startswith('[{"'):
+    if isinstance(value, str) and not _MESSAGES.match(value):
         return [{"role": role, "content": value}]
     return _read_list(value, field)
 
@@ -192,17 +198,24 @@ def _find_message_faults(message: Any) -> Iterator[FieldFault]:
 
 def _find_call_faults(message: Mapping[str, Any]) -> Iterator[FieldFault]:
     try:
-        calls = _unfold(message.get("tool_calls") or [], ".tool_calls")
+        calls = _list_calls(message)
     except _Misshapen as error:
         yield error.field, error.message
         return
-    if not isinstance(calls, list | tuple):
-        yield ".tool_calls", "must be a list"
-        return
-    for i, call in enumerate(calls):
+    for field, call in calls:
         function = call.get("function", call) if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            yield f".tool_calls[{i}]", "must hold a function with a name"
+            yield field, "must hold a function with a name"
+
+
+def _list_calls(message: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """A message's calls, each with its field; OpenAI's older form has one, in `function_call`."""
+    calls = _unfold(message.get("tool_calls") or None, ".tool_calls") or []
+    if not isinstance(calls, list | tuple):
+        raise _Misshapen(".tool_calls", "must be a list")
+    named = [(f".tool_calls[{i}]", call) for i, call in enumerate(calls)]
+    older = _unfold(message.get("function_call") or None, ".function_call")
+    return named if older is None else [*named, (".function_call", older)]
 
 
 def _read_turn(message: Mapping[str, Any]) -> Turn:
@@ -232,9 +245,7 @@ def _read_turn(message: Mapping[str, Any]) -> Turn:
 
 
 def _read_calls(message: Mapping[str, Any]) -> Iterator[FunctionCall]:
-    calls: Sequence[Any] = _unfold(message.get("tool_calls") or [], "tool_calls")
-    legacy = message.get("function_call")
-    for call in [*calls, *([legacy] if isinstance(legacy, Mapping) else [])]:
+    for _, call in _list_calls(message):
         function = call.get("function", call)
         arguments = function.get("arguments", "")
         is_text = isinstance(arguments, str)
@@ -245,7 +256,7 @@ def _read_calls(message: Mapping[str, Any]) -> Iterator[FunctionCall]:
 
 
 def _read_tools(value: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    tools = _unfold(value.get("tools") or [], "tools")
+    tools = _unfold(value.get("tools") or None, "tools") or []
     if not isinstance(tools, list | tuple):
         raise _Misshapen("tools", "must be a list of tools")
     for i, tool in enumerate(tools):
@@ -261,6 +272,8 @@ def _read_check(value: Mapping[str, Any]) -> Check | None:
         return None
     if not isinstance(check, Mapping):
         raise _Misshapen("check", "must be an object")
+    if not isinstance(check.get("kind", ""), str):
+        raise _Misshapen("check.kind", "must be a text")
     try:
         return parse_check(check)
     except InputError as error:

@@ -71,10 +71,7 @@ def _judge(call: FunctionCall, function: dict[str, Any]) -> tuple[str, str] | No
 @lru_cache(maxsize=256)
 def _open(schema: str) -> Validator:
     """A validator of a schema's text. Raises SchemaError where it is none."""
-    declared = parse_strictly(schema)
-    validator = open_validator(declared)
-    validator.check_schema(declared)
-    return validator
+    return open_validator(parse_strictly(schema))
 
 
 _TAG = re.compile(

@@ -14,7 +14,9 @@ EXPRESSIONS = [
     ("\\binom{n}{2}", "n(n-1)/2", True), ("\\dbinom52", "10", True),
     ("\\sin 2x", "2\\sin x\\cos x", True), ("\\sin x \\cos x", "\\cos x\\sin x", True),
     ("2\\theta", "\\theta+\\theta", True), ("\\theta", "\\phi", False),
-    ("\\ln 2 + 1", "1+\\ln 2", True),
+    ("\\ln 2 + 1", "1+\\ln 2", True), ("\\sqrt{10^{40}+1}", "10^{20}", False),
+    ("2^{100}", "2^{100}+1", False), ("\\sqrt2", "\\sqrt{2+10^{-40}}", False),
+    ("e^{-66}", "e^{-66}+10^{-40}", False), ("100!", "99!", False), ("50!/2", "25*49!", True),
 ]  # fmt: skip
 WHOLES = [
     ("1, 2", "\\{2, 1\\}", True), ("{1, 2}", "\\{2,1\\}", True), ("1 and 2", "2, 1", True),
@@ -76,6 +78,11 @@ def test_what_cannot_be_read_says_why(text: str, why: str) -> None:
     with pytest.raises(NotReadable) as caught:
         is_same(text, text)
     assert str(caught.value) == why
+
+
+def test_values_too_large_for_their_decimals_are_never_called_the_same() -> None:
+    with pytest.raises(NotReadable, match=r"^is too large to compare$"):
+        is_same("200!", "200!+1")
 
 
 def test_a_part_that_cannot_be_read_is_never_merely_unequal() -> None:

@@ -172,6 +172,24 @@ def test_json_schema(completion: str, decision: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "completion", "decision", "reason"),
+    [
+        ({"$schema": 5}, "1", "quarantine", "bad_check"),
+        ({"$schema": ["a"]}, "1", "quarantine", "bad_check"),
+        ({"$id": 5}, "1", "quarantine", "bad_check"),
+        (json.loads('{"not":' * 400 + "{}" + "}" * 400), "1", "quarantine", "bad_check"),
+        ({"multipleOf": 0.1}, "1" + "0" * 400, "reject", "ambiguous_json"),
+    ],
+    ids=["number as draft", "list as draft", "number as id", "deep", "number beyond floats"],
+)
+def test_an_odd_schema_or_number_ends_as_a_verdict(
+    schema: dict[str, Any], completion: str, decision: str, reason: str
+) -> None:
+    verdict = verify({"kind": "json_schema", "schema": schema}, completion)
+    assert (verdict.decision, verdict.reason) == (decision, reason)
+
+
+@pytest.mark.parametrize(
     ("format", "good", "bad"),
     [
         ("uri", "https://a.example/b", "not a uri"), ("uri-reference", "../b", "\\\\a"),
@@ -303,7 +321,7 @@ def test_a_verdict_says_who_judged_what() -> None:
         "subject_id": "a1",
         "stage": "verify",
         "detector": "math",
-        "version": "2",
+        "version": "3",
         "decision": "accept",
         "reason": "right",
         "evidence": "4",

@@ -9,6 +9,9 @@ from generators.records import FunctionCall
 
 USER = {"role": "user", "content": "Hi."}
 ANSWER = {"role": "assistant", "content": "Hello."}
+DEEP: list[Any] = []
+for _ in range(5_000):
+    DEEP = [DEEP]
 
 
 def test_a_plain_row() -> None:
@@ -148,6 +151,19 @@ def test_calls_reasoning_and_blocks() -> None:
             [("check.answer", "Field required")],
         ),
         (
+            {"messages": [USER], "check": {"kind": 5}},
+            [("check.kind", "must be a text")],
+        ),
+        (
+            {"messages": [{**ANSWER, "function_call": {"arguments": "{}"}}]},
+            [("messages[0].function_call", "must hold a function with a name")],
+        ),
+        (
+            {"messages": '[{"role":"user","role":"tool","content":"Hi."}]'},
+            [("messages", "is not JSON: the key 'role' stands twice")],
+        ),
+        ({"messages": [USER], "tools": DEEP}, [("", "is nested too deeply to be read")]),
+        (
             {"messages": [{"role": "user", "content": "\ud800"}]},
             [("", "escapes half of a surrogate pair, which is no character")],
         ),
@@ -155,3 +171,25 @@ def test_calls_reasoning_and_blocks() -> None:
 )
 def test_what_is_wrong_with_a_row(value: dict[str, Any], faults: list[tuple[str, str]]) -> None:
     assert find_row_faults({"id": 1, **value}) == faults
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"name": "Ann"}, {"name": "Bo"}]', '[{"', "[{'role': 'user'}]", "[[1, 2], [3]]"],
+    ids=["records", "cut off", "Python", "matrix"],
+)
+def test_a_side_that_merely_looks_like_messages_is_a_text(text: str) -> None:
+    row = {"id": 1, "prompt": "Hi.", "completion": text}
+    assert find_row_faults(row) == []
+    assert read_row(row).turns[1] == Turn(role="assistant", content=text)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [{"name": "look", "arguments": "{}"}, '{"name": "look", "arguments": "{}"}'],
+    ids=["object", "text"],
+)
+def test_a_call_of_the_older_form(call: Any) -> None:
+    row = {"id": 1, "messages": [USER, {**ANSWER, "content": None, "function_call": call}]}
+    assert find_row_faults(row) == []
+    assert read_row(row).turns[1].tool_calls == (FunctionCall(name="look", arguments="{}"),)
