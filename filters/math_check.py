@@ -16,12 +16,10 @@ import re
 
 from filters.answer_statements import canonical_text, right_side, tidy
 from filters.exact_check import normal_text
-from filters.expressions import NotReadable
 from filters.final_answer import extract_final_answer
 from filters.judgement import Judgement, accept, quarantine, reject
 from filters.plain_numbers import PlainNumber, parse_number, split_unit
 from filters.readable_text import plain_characters
-from filters.solution_sets import is_same
 from filters.worker import SHARED, Reply, Worker, WorkerPool
 from generators.records import MathCheck
 
@@ -79,6 +77,9 @@ def compare_answers(gold: str, answer: str, worker: Worker | WorkerPool = SHARED
     if unit and gold_unit and unit != gold_unit:
         return quarantine("other_unit", f"{answer} {unit}")
     same_text = _are_same_text(gold, answer)
+    from filters.expressions import NotReadable  # mpmath takes .2 s to import
+    from filters.solution_sets import is_same
+
     try:
         ours = is_same(gold, answer)
     except NotReadable as error:
@@ -134,6 +135,9 @@ def _compare_numbers(gold: PlainNumber, number: PlainNumber, answer: str) -> Jud
 
 
 def _explain_unreadable(gold: str, answer: str, why: str) -> Judgement:
+    from filters.expressions import NotReadable
+    from filters.solution_sets import is_same
+
     try:
         is_same(gold, gold)
     except NotReadable as error:

@@ -26,7 +26,7 @@ CONCURRENCY = 4
 
 
 def test_kills_in_the_middle_of_generation(finished: Finished, tmp_path: Path) -> None:
-    moments = (90, *(len(LABELS) + n for n in (12, 50, 90, 127)))
+    moments = (60, 120, *(len(LABELS) + n for n in (12, 35, 58, 81, 104, 127)))
     with Teacher(delay_s=0.02) as teacher:
         config = write_config(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
         exits = [
