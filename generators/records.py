@@ -83,6 +83,8 @@ class CodeCheck(Record):
     entry_point: str
     """The name of the function that is called."""
     cases: tuple[CodeCase, ...] = Field(min_length=1)
+    solution: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """A right program, if there is one: the cases are tried on it and on its mutants."""
 
 
 class ProceduralCheck(Record):

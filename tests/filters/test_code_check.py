@@ -256,6 +256,47 @@ def test_a_check_that_nothing_can_meet_is_at_fault(check: dict[str, Any], eviden
     assert try_check(CHECK.validate_python(check)) == Objection("bad_check", evidence)
 
 
+@pytest.mark.parametrize(
+    ("solution", "cases", "objection"),
+    [
+        ("def adult(age): return age >= 18", [([17], False), ([18], True)], None),
+        (
+            "def adult(age): return age > 18",
+            [([17], False), ([18], True)],
+            Objection(
+                "reference_fails", "wrong_result: case 2 of 2: returned False, expected True"
+            ),
+        ),
+        (
+            "def grown(age): return age >= 18",
+            [([17], False), ([18], True)],
+            Objection("reference_fails", "no_entry_point: adult is no function"),
+        ),
+        (
+            "def adult(age): return age in (1, 2)",
+            [([1], True), ([7], False)],
+            None,
+        ),
+        (
+            "def adult(age, share): return age * share",
+            [([1, 1], 1), ([2, 1], 2)],
+            Objection("cases_kill_no_mutant", "1 mutants: 0 crash, 1 pass all cases"),
+        ),
+    ],
+    ids=["fit", "wrong", "another function", "fit though some survive", "tells nothing apart"],
+)
+def test_cases_are_tried_on_their_solution(
+    solution: str, cases: list[tuple[list[Any], Any]], objection: Objection | None
+) -> None:
+    check = check_of("adult", *cases) | {"solution": solution}
+    assert try_check(CHECK.validate_python(check)) == objection
+
+
+def test_a_check_without_a_solution_is_written_without_one() -> None:
+    check = CHECK.validate_python(check_of("f", ([1], 1)))
+    assert set(check.model_dump()) == {"kind", "entry_point", "cases"}
+
+
 def test_a_case_is_read_strictly() -> None:
     check = {"kind": "code", "entry_point": "f", "cases": [{"args": [1], "want": 2}]}
     with pytest.raises(InputError) as caught:
