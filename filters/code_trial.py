@@ -1,8 +1,9 @@
 """What speaks against a code check before any program is judged by it.
 
-Cases that all want the same value are passed by a program that reads nothing, as gibberish passes a
-weak constraint. A solution that comes with the cases must pass them, and something nearly right must
-not. Where there is no sandbox nothing could be judged, so it is said before answers are paid for.
+Cases that all want the same value are passed by a program that reads nothing, as gibberish passes
+a weak constraint. A solution that comes with the cases must pass them, and something nearly right
+must not. Where there is no sandbox nothing could be judged, so it is said before answers are paid
+for.
 """
 
 from filters.code_cases import is_same, show_value

@@ -116,7 +116,6 @@ REASONS: dict[str, str] = {
     "several_programs": "Several different programs stand in the text.",
     "unverifiable_here": "Programs cannot be run here: bubblewrap is missing or does not work.",
     "sandbox_failed": "The sandbox did not start this time.",
-    "cases_kill_no_mutant": "Its cases let programs pass that are nearly right: none was found out.",
     "constant_passes": "All its cases expect one value: a program that reads nothing would pass.",
     "echo_passes": "All its cases expect their own argument: a program that does nothing passes.",
     "cases_kill_no_mutant": "Its cases tell no nearly right program from the right one.",

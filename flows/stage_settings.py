@@ -2,6 +2,8 @@
 and how the student is taught and evaluated.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from generators.answers import SamplerSettings
@@ -34,6 +36,8 @@ class PublishSettings(Record):
     target_rows: int | None = Field(default=None, ge=1)
     """Exactly so many rows are wanted: answers are asked for until they are there, and what goes
     beyond is set aside. Without it everything is answered."""
+    weights: Literal["equal", "votes"] = "equal"
+    """With `votes` a row that was elected weighs its share of all votes in training, others 1."""
     licence: str
     """The published dataset's licence."""
 

@@ -35,7 +35,15 @@ from flows.stages.screen import SCREEN, read_tags
 from flows.stages.selection import SELECT, read_selected
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
-from generators.records import VERIFIED_BY, Answer, Prompt, Verdict, VerifiedBy, canonical_json
+from generators.records import (
+    VERIFIED_BY,
+    Answer,
+    ConsensusCheck,
+    Prompt,
+    Verdict,
+    VerifiedBy,
+    canonical_json,
+)
 
 TRAIN, QUARANTINE, REJECTED = (f"dataset/{n}.parquet" for n in ("train", "quarantine", "rejected"))
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
@@ -113,9 +121,9 @@ class PublishStage:
         verdicts = choose_rows(wanted, prompts, context.config.publish, by_person)
         chosen = {v.subject_id for v in verdicts if v.decision == "accept"}
         noted = read_noted(context, by_person)
-        licence = context.config.publish.licence
+        settings = context.config.publish
         rows = [
-            make_row(a, prompts[a.prompt_id], noted[a.id], licence)
+            make_row(a, prompts[a.prompt_id], noted[a.id], settings)
             for a in wanted
             if a.id in chosen
         ]
@@ -234,8 +242,12 @@ def find_persons_rows(
     }
 
 
-def make_row(answer: Answer, prompt: Prompt, noted: Noted, licence: str) -> dict[str, Any]:
+def make_row(
+    answer: Answer, prompt: Prompt, noted: Noted, settings: PublishSettings
+) -> dict[str, Any]:
     """One row of the published dataset."""
+    is_elected = isinstance(prompt.check, ConsensusCheck) and not noted.by_person
+    confidence = round(noted.confidence, 4)
     return {
         "id": answer.id,
         "prompt": [{"role": m.role, "content": m.content} for m in prompt.messages],
@@ -248,15 +260,15 @@ def make_row(answer: Answer, prompt: Prompt, noted: Noted, licence: str) -> dict
         "domain": prompt.domain,
         "check": canonical_json(prompt.check),
         "verified_by": BY_PERSON if noted.by_person else verified_by_of(prompt),
-        "confidence": round(noted.confidence, 4),
-        "weight": 1.0,
+        "confidence": confidence,
+        "weight": confidence if settings.weights == "votes" and is_elected else 1.0,
         "student_pass_rate": noted.pass_rate,
         "student_loss": noted.loss.loss if noted.loss else None,
         "ifd": find_ifd(noted.loss),
         "teacher": answer.model,
         "author": prompt.author,
         "source": prompt.source,
-        "licence": licence,
+        "licence": settings.licence,
         "tools": canonical_json(prompt.tools) if prompt.tools else None,
         "tags": noted.tags,
     }

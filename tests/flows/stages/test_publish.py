@@ -9,10 +9,11 @@ import pytest
 
 from flows.stage_settings import PublishSettings
 from flows.stages.publish import ROW_SCHEMA, Noted, choose_rows, hash_dataset, make_row, write_table
-from generators.records import JudgeCheck, Prompt
+from generators.records import ConsensusCheck, JudgeCheck, Prompt
 from tests.flows.stages.samples import answer, child_of, seed, sum_of, tell
 
 PUBLISHED = ("accept", "published", None)
+LICENSED = PublishSettings(licence="cc0-1.0")
 RUBRIC = JudgeCheck(rubric="kind words")
 
 
@@ -66,7 +67,7 @@ def test_released_rows_come_behind_verified_ones_and_need_no_verification() -> N
 def test_row_tells_where_it_comes_from() -> None:
     parent = seed("Count.", domain="maths")
     prompt = child_of(parent, "Count to three.", sum_of(1, 2).check)
-    row = make_row(answer(prompt, "3", id="a"), prompt, Noted(2 / 3, 0.25), "cc0-1.0")
+    row = make_row(answer(prompt, "3", id="a"), prompt, Noted(2 / 3, 0.25), LICENSED)
     assert list(row) == ROW_SCHEMA.names
     assert row == {
         "id": "a",
@@ -94,11 +95,31 @@ def test_row_tells_where_it_comes_from() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("kind", "by_person", "weights", "weight"),
+    [
+        ("consensus", False, "votes", 0.8),
+        ("consensus", False, "equal", 1.0),
+        ("consensus", True, "votes", 1.0),
+        ("exact", False, "votes", 1.0),
+    ],
+    ids=["elected", "all alike", "released", "verified"],
+)
+def test_an_elected_row_weighs_its_share_of_the_votes(
+    kind: str, by_person: bool, weights: Any, weight: float
+) -> None:
+    vote = ConsensusCheck(votes={"3": 4, "4": 1}, n=5, threshold=0.6)
+    prompt = seed("1 + 2?", vote) if kind == "consensus" else sum_of(1, 2)
+    settings = LICENSED.model_copy(update={"weights": weights})
+    row = make_row(answer(prompt, "3", id="a"), prompt, Noted(0.8, by_person=by_person), settings)
+    assert (row["confidence"], row["weight"]) == (0.8, weight)
+
+
 @pytest.fixture
 def rows() -> list[dict[str, Any]]:
     prompts = [sum_of(n, 1) for n in range(5)]
     answers = [answer(p, str(n + 1), id=f"id{n}") for n, p in enumerate(prompts)]
-    return [make_row(a, p, Noted(1.0), "cc0") for a, p in zip(answers, prompts, strict=True)]
+    return [make_row(a, p, Noted(1.0), LICENSED) for a, p in zip(answers, prompts, strict=True)]
 
 
 def test_hash_is_of_the_rows_and_of_nothing_else(
