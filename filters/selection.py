@@ -4,6 +4,7 @@ Selection rejects by length, by repetition and by instruction-following difficul
 `trainers.answer_losses`). The two-sided loss test quarantines: an answer that surprises the student
 far more, or far less, than the other answers of its domain may be right and poisoned all the same.
 It is a modified z-score, 0.6745 (x - median) / MAD (Iglewicz and Hoaglin 1993), of the loss.
+Among what is left, answers are kept that lie apart from one another (`filters.diversity`).
 """
 
 from collections import Counter
@@ -11,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from filters.diversity import centre, choose_centres, find_near
 from generators.records import Decision, Record
 from generators.wording import split_words
 
-VERSION = "1"
+VERSION = "2"
 NGRAM = 3
 FEWEST = 20
 """With fewer answers in a domain nothing can be said about what is usual there."""
@@ -29,7 +33,7 @@ class SelectSettings(Record):
 
     model: str | None = None
     """The student before its training: a name under `models`, in this process. It reads every
-    answer, which `loss_outliers` and `ifd` need."""
+    answer, which `loss_outliers`, `ifd`, `min_distance` and `rows` need."""
     loss_outliers: float | None = Field(default=None, gt=0)
     """Answers whose loss has a modified z-score beyond this, above or below, are quarantined."""
     ifd: tuple[float, float] | None = None
@@ -40,14 +44,27 @@ class SelectSettings(Record):
     repetition: float | None = Field(default=None, ge=0, le=1)
     """Answers are rejected in which more than this share of the word 3-grams stood before."""
 
+    min_distance: float | None = Field(default=None, gt=0, le=2)
+    """Answers are rejected that lie nearer than this (1 - cosine) to one that is kept; of two the
+    one with the higher `ifd` is kept."""
+    rows: int | None = Field(default=None, ge=1)
+    """At most so many go on, chosen so that none of the others lies far from a chosen one."""
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether answers are to lie apart from one another."""
+        return self.min_distance is not None or self.rows is not None
+
     @model_validator(mode="after")
     def _check_bounds(self) -> "SelectSettings":
         for name in ("ifd", "words"):
             bounds = getattr(self, name)
             if bounds is not None and bounds[0] > bounds[1]:
                 raise ValueError(f"{name}: {bounds[0]} is above {bounds[1]}; give the lower first")
-        if self.model is None and (self.loss_outliers is not None or self.ifd is not None):
-            raise ValueError("model: is missing; loss_outliers and ifd need one that reads")
+        reading = ("loss_outliers", "ifd", "min_distance", "rows")
+        asked = [name for name in reading if getattr(self, name) is not None]
+        if self.model is None and asked:
+            raise ValueError(f"model: is missing; {asked[0]} needs one that reads the answers")
         return self
 
 
@@ -70,11 +87,48 @@ class Selection(NamedTuple):
 
 
 def select_answers(
-    answers: Sequence[Measured], settings: SelectSettings
+    answers: Sequence[Measured],
+    settings: SelectSettings,
+    vectors: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> Mapping[str, Selection]:
-    """Decide about every answer, by its id."""
+    """Decide about every answer, by its id; `vectors` has one [D] for each that was read."""
     scores = score_losses(answers)
-    return {answer.id: _decide(answer, scores.get(answer.id), settings) for answer in answers}
+    decided = {answer.id: _decide(answer, scores.get(answer.id), settings) for answer in answers}
+    if settings.by_distance:
+        left = [answer for answer in answers if decided[answer.id].decision == "accept"]
+        decided |= _spread(left, settings, vectors or {})
+    return decided
+
+
+def _spread(
+    answers: Sequence[Measured],
+    settings: SelectSettings,
+    vectors: Mapping[str, NDArray[np.floating]],
+) -> dict[str, Selection]:
+    """The answers that fall for what lies near them; those that were not read are near nothing, and
+    are not chosen."""
+    read = [answer for answer in answers if answer.id in vectors]
+    fallen: dict[str, Selection] = {}
+    if settings.rows is not None:
+        for answer in answers:
+            if answer.id not in vectors:
+                fallen[answer.id] = Selection("reject", "not_chosen", "longer than the window")
+    if not read:
+        return fallen
+    unit_ND = centre(np.stack([vectors[answer.id] for answer in read]).astype(np.float64))
+    rows = list(range(len(read)))
+    if settings.min_distance is not None:
+        order = sorted(rows, key=lambda row: (-(read[row].ifd or 0.0), read[row].id))
+        near = find_near(unit_ND, order, settings.min_distance)
+        for row, (of, distance) in near.items():
+            fallen[read[row].id] = Selection("reject", "too_near", read[of].id, distance)
+        rows = [row for row in rows if row not in near]
+    if settings.rows is not None:
+        chosen, nearest_N = choose_centres(unit_ND[rows], settings.rows)
+        for place in set(range(len(rows))) - set(chosen):
+            distance = float(nearest_N[place])
+            fallen[read[rows[place]].id] = Selection("reject", "not_chosen", None, distance)
+    return fallen
 
 
 def score_losses(answers: Sequence[Measured]) -> dict[str, float]:

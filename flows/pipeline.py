@@ -27,6 +27,7 @@ from flows.stages.consensus import ConsensusStage
 from flows.stages.decontaminate import DecontaminateStage
 from flows.stages.dedup import DedupStage
 from flows.stages.difficulty import DifficultyStage
+from flows.stages.embeddings import EmbeddingsStage
 from flows.stages.evaluate import EvaluateStage, list_arms
 from flows.stages.evolve import EvolveStage
 from flows.stages.losses import LossesStage
@@ -121,6 +122,7 @@ def list_stages(config: RunConfig) -> list[Stage]:
         stages.append(DifficultyStage(config.difficulty))
     if config.select is not None:
         stages += [LossesStage(config.select)] if config.select.model is not None else []
+        stages += [EmbeddingsStage(config.select)] if config.select.by_distance else []
         stages.append(SelectStage(config.select))
     stages.append(PublishStage())
     arms = list_arms(config.evaluate) if config.evaluate else []

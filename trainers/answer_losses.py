@@ -14,13 +14,10 @@ from torch import Tensor
 
 from generators.embedded import render_chat
 from generators.records import Message
-from trainers.logits import compute_logits, find_predicting_positions, group_by_length
+from trainers.logits import batch_by_length, compute_logits, find_predicting_positions
 from trainers.losses import cross_entropy
 from trainers.rows import TokenRow, collate
 from trainers.teachers import count_ids
-
-BATCH_TOKENS = 4_096
-"""Tokens read at once, padding included."""
 
 
 class AnswerLoss(NamedTuple):
@@ -45,7 +42,7 @@ def measure_answer_losses(
     alone = [TokenRow(head + row.input_ids[row.prompt_length :], len(head)) for row in rows]
     sums, alone_sums = [0.0] * len(rows), [0.0] * len(rows)
     size = count_ids(tokenizer)
-    for batch in _batch_by_length(rows):
+    for batch in batch_by_length([len(row.input_ids) for row in rows]):
         for source, target in ((rows, sums), (alone, alone_sums)):
             losses_B = _sum_losses(model, [source[i] for i in batch], size).tolist()
             for i, loss in zip(batch, losses_B, strict=True):
@@ -56,16 +53,6 @@ def measure_answer_losses(
         AnswerLoss(count, one / count, other / count)
         for count, one, other in zip(counts, sums, alone_sums, strict=True)
     ]
-
-
-def _batch_by_length(rows: Sequence[TokenRow]) -> list[list[int]]:
-    """Rows of like length together, so many as make `BATCH_TOKENS`."""
-    lengths = [len(row.input_ids) for row in rows]
-    batches = []
-    for group in group_by_length(lengths):
-        size = max(1, BATCH_TOKENS // max(lengths[i] for i in group))
-        batches += [group[i : i + size] for i in range(0, len(group), size)]
-    return batches
 
 
 def _sum_losses(model: Any, rows: Sequence[TokenRow], vocabulary: int) -> Tensor:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 STRETCH = 1.5
 """How much longer than its shortest row a group's longest may be."""
+BATCH_TOKENS = 4_096
+"""Tokens that are read at once where nothing is learned, padding included."""
 
 
 def compute_logits(
@@ -50,6 +52,15 @@ def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
             groups.append([])
         groups[-1].append(row)
     return groups
+
+
+def batch_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Groups of rows of like length, cut so that no batch has more than `BATCH_TOKENS`."""
+    batches = []
+    for group in group_by_length(lengths):
+        size = max(1, BATCH_TOKENS // max(lengths[i] for i in group))
+        batches += [group[i : i + size] for i in range(0, len(group), size)]
+    return batches
 
 
 def find_predicting_positions(labels_BT: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 prompt and without. What it says is a record a row; `flows.stages.selection` decides by it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from filters.selection import SelectSettings
 from flows.stages.consensus import read_decided
@@ -70,6 +70,33 @@ def measure_losses(
 ) -> list[RowLoss]:
     """Have the student read answers. Raises ConfigError where it has no chat template."""
     from trainers.answer_losses import measure_answer_losses
+
+    student = encode_answers(context, settings, answers, prompts)
+    tick(len(answers) - len(student.rows))
+    measured = measure_answer_losses(student.model, student.tokenizer, student.rows, tick)
+    return [
+        RowLoss(answer_id=id, tokens=m.tokens, loss=m.loss, loss_alone=m.loss_alone)
+        for id, m in zip(student.ids, measured, strict=True)
+    ]
+
+
+class Reading(NamedTuple):
+    """The student, and the answers that fit its window, as token rows."""
+
+    model: Any
+    tokenizer: Any
+    ids: list[str]
+    rows: list[Any]
+    """One `trainers.rows.TokenRow` for each id."""
+
+
+def encode_answers(
+    context: Context,
+    settings: SelectSettings,
+    answers: list[Answer],
+    prompts: dict[str, Prompt],
+) -> Reading:
+    """Answers as the student reads them. Raises ConfigError where it has no chat template."""
     from trainers.rows import UnusableRow, encode_row
 
     assert settings.model is not None
@@ -89,12 +116,8 @@ def measure_losses(
             rows.append(encode_row(turns, tokenizer, max_length=window))
             ids.append(answer.id)
         except UnusableRow:
-            tick(1)
-    measured = measure_answer_losses(model, tokenizer, rows, tick)
-    return [
-        RowLoss(answer_id=id, tokens=m.tokens, loss=m.loss, loss_alone=m.loss_alone)
-        for id, m in zip(ids, measured, strict=True)
-    ]
+            continue
+    return Reading(model, tokenizer, ids, rows)
 
 
 def read_losses(context: Context) -> dict[str, RowLoss]:

@@ -6,6 +6,7 @@ from filters.selection import VERSION, Measured, SelectSettings, select_answers
 from flows.overrides import OVERRIDES, overrule, read_overrides
 from flows.stages.accepted import keep_accepted
 from flows.stages.difficulty import DIFFICULTY, read_wanted
+from flows.stages.embeddings import EMBEDDINGS, read_vectors
 from flows.stages.family import answer_stages, evolve_stages, read_family
 from flows.stages.losses import LOSSES, find_ifd, read_losses
 from flows.stages.screen import SCREEN
@@ -25,7 +26,8 @@ class SelectStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        stages = [*answer_stages(context), "dedup", SCREEN, DIFFICULTY, LOSSES, OVERRIDES]
+        read = [LOSSES, *([EMBEDDINGS] if self.settings.by_distance else [])]
+        stages = [*answer_stages(context), "dedup", SCREEN, DIFFICULTY, *read, OVERRIDES]
         settings = [self.settings.model_dump(mode="json"), VERSION]
         key = context.key(self.name, settings, [*evolve_stages(context), *stages])
         output = f"{context.folder}/verdicts-select.parquet"
@@ -55,6 +57,7 @@ def judge_answers(
         )
         for answer in wanted
     ]
+    vectors = read_vectors(context) if settings.by_distance else {}
     return [
         Verdict(
             subject_id=id,
@@ -66,7 +69,7 @@ def judge_answers(
             evidence=selection.evidence,
             score=selection.score,
         )
-        for id, selection in select_answers(measured, settings).items()
+        for id, selection in select_answers(measured, settings, vectors).items()
     ]
 
 

@@ -1,5 +1,8 @@
 """Answers are kept by length, repetition, difficulty to follow, and how usual their loss is."""
 
+import math
+
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -96,10 +99,8 @@ def test_repetition_is_the_share_of_grams_seen_before() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"loss_outliers": 6},
-            "model: is missing; loss_outliers and ifd need one that reads",
-        ),
+        ({"loss_outliers": 6}, "model: is missing; loss_outliers needs one that reads the answers"),
+        ({"rows": 9}, "model: is missing; rows needs one that reads the answers"),
         ({"words": (9, 2)}, "words: 9 is above 2; give the lower first"),
         ({"model": "m", "ifd": (1.0, 0.5)}, "ifd: 1.0 is above 0.5; give the lower first"),
     ],
@@ -108,3 +109,45 @@ def test_settings_that_contradict_themselves(settings: dict[str, object], messag
     with pytest.raises(ValidationError) as caught:
         SelectSettings(**settings)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def spread(degrees: dict[str, float], **settings: object) -> dict[str, tuple[str, str | None]]:
+    """Why answers at these angles fall, and for which answer; `c` is the hardest to follow."""
+    answers = [Measured(id, "maths", "it is 3", ifd=0.9 if id == "c" else 0.5) for id in "abcdu"]
+    vectors = {
+        id: np.array([math.cos(math.radians(d)), math.sin(math.radians(d))], dtype=np.float32)
+        for id, d in degrees.items()
+    }
+    chosen = SelectSettings(model="m", **settings)  # type: ignore[arg-type]
+    found = select_answers(answers, chosen, vectors)
+    assert list(found) == list("abcdu")
+    return {
+        id: (selection.reason, selection.evidence)
+        for id, selection in found.items()
+        if selection.decision != "accept"
+    }
+
+
+SQUARE = {"a": 0.0, "b": 90.0, "c": 185.0, "d": 180.0}
+"""`u` was not read."""
+
+
+def test_of_two_that_lie_near_the_one_harder_to_follow_is_kept() -> None:
+    assert spread(SQUARE, min_distance=0.3) == {"d": ("too_near", "c")}
+    assert spread(SQUARE, min_distance=0.001) == {}
+
+
+def test_so_many_are_chosen_that_cover_the_others() -> None:
+    fallen = spread(SQUARE, rows=3)
+    assert fallen.pop("u") == ("not_chosen", "longer than the window")
+    assert fallen in ({"c": ("not_chosen", None)}, {"d": ("not_chosen", None)})
+    assert set(spread(SQUARE, rows=3, min_distance=0.3)) == {"d", "u"}
+    assert set(spread(SQUARE, rows=9)) == {"u"}
+
+
+def test_what_fell_for_another_reason_is_near_nothing() -> None:
+    answers = [Measured("a", "maths", "one two three", ifd=0.9), Measured("b", "maths", "one")]
+    vectors = {id: np.array([1.0, n]) for n, id in enumerate("ab")}
+    settings = SelectSettings(model="m", words=(1, 2), min_distance=2.0)
+    found = select_answers(answers, settings, vectors)
+    assert {id: s.reason for id, s in found.items()} == {"a": "too_many_words", "b": "selected"}

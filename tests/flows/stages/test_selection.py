@@ -5,8 +5,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from filters.diversity import centre
 from flows.stages.losses import RowLoss
 from flows.store import RunDirectory
 from generators.errors import ConfigError
@@ -94,6 +97,58 @@ def test_other_bounds_read_nothing_anew(
     assert list_losses() == before != {}
 
 
+@pytest.fixture(scope="module")
+def spread(
+    settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], RunDirectory]:
+    """A run that keeps 8 answers that lie apart, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("spread")
+    apart = {"model": "student", "min_distance": 0.01, "rows": 8}
+    changed = settings | {"runs_dir": str(folder), "select": apart, "shard_rows": 8}
+    return changed, conduct_plainly(read_settings(folder / "small.yaml", changed))[0]
+
+
+def test_answers_that_lie_apart_are_chosen(spread: Any) -> None:
+    _, run = spread
+    verdicts = read_cycle(run, "verdicts-select", Verdict)
+    reasons = Counter(verdict.reason for verdict in verdicts)
+    assert reasons["selected"] == 8
+    assert reasons["not_chosen"] > 0
+    assert {*reasons} <= {"selected", "not_chosen", "too_near"}
+    assert len(rows_of(run.place("dataset/train.parquet"))) == 8
+
+
+def test_vectors_tell_which_answers_are_alike(spread: Any) -> None:
+    """Each not chosen answer lies no farther from a chosen one than the chosen lie apart."""
+    _, run = spread
+    files = [path for path in run.manifest.files if "/embeddings-" in path]
+    tables = [pq.read_table(run.place(path)) for path in files]
+    assert len(files) > 1
+    ids = [id for table in tables for id in table["answer_id"].to_pylist()]
+    unit = centre(np.array([v for t in tables for v in t["vector"].to_pylist()]))
+    verdicts = {v.subject_id: v for v in read_cycle(run, "verdicts-select", Verdict)}
+    assert {*ids} == {*verdicts}
+    chosen = [i for i, id in enumerate(ids) if verdicts[id].reason == "selected"]
+    others = [i for i, id in enumerate(ids) if verdicts[id].reason == "not_chosen"]
+    distances = 1 - unit @ unit[chosen].T
+    apart = min(distances[i, j] for j, i in enumerate(chosen[1:], 1) for j in range(j))
+    assert distances[others].min(axis=1).max() <= apart + 1e-5
+    for i in others:
+        assert verdicts[ids[i]].score == pytest.approx(distances[i].min(), abs=1e-5)
+
+
+def test_the_same_answers_are_chosen_again_and_read_once(spread: Any, tmp_path: Path) -> None:
+    changed, run = spread
+    before = (run.place("dataset/train.parquet").read_bytes(), dict(run.manifest.files))
+    fewer = changed | {"select": changed["select"] | {"rows": 5}}
+    conduct_plainly(read_settings(tmp_path / "small.yaml", fewer), update=True)
+    again, _ = conduct_plainly(read_settings(tmp_path / "small.yaml", changed), update=True)
+    after = dict(again.manifest.files)
+    assert again.place("dataset/train.parquet").read_bytes() == before[0]
+    vectors = [path for path in after if "/embeddings-" in path]
+    assert {path: after[path] for path in vectors} == {p: before[1][p] for p in vectors} != {}
+
+
 def test_run_without_the_section_selects_nothing(finished: Finished) -> None:
     assert read_cycle(finished.run, "verdicts-select", Verdict) == []
     assert {(row["student_loss"], row["ifd"]) for row in finished.rows()} == {(None, None)}
@@ -105,7 +160,7 @@ def test_run_without_the_section_selects_nothing(finished: Finished) -> None:
         ("weak", "select.model: answers are read by a model in this process: give one of kind"),
         ("nobody", "select.model: no model is called 'nobody' (models: weak, strong, other)"),
         ("other", "select.model: that is smollm2-135m-instruct, and the student is "),
-        (None, "select: model: is missing; loss_outliers and ifd need one that reads"),
+        (None, "select: model: is missing; loss_outliers needs one that reads the answers"),
     ],
 )
 def test_answers_are_read_by_the_student_itself(

@@ -1,0 +1,80 @@
+"""Stage `embeddings`: what the student, as it is before its training, makes of every wanted answer:
+a vector a row, by which `flows.stages.selection` keeps answers that lie apart.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from filters.selection import SelectSettings
+from flows.stages.consensus import read_decided
+from flows.stages.difficulty import DIFFICULTY, read_wanted
+from flows.stages.family import answer_stages, evolve_stages, read_family
+from flows.stages.losses import encode_answers
+from flows.stages.screen import SCREEN
+from flows.store import FileEntry
+from flows.work import Context, Job, Tick, shard_jobs
+
+EMBEDDINGS = "embeddings"
+VERSION = "1"
+
+
+class EmbeddingsStage:
+    """One vector for each wanted answer that fits the student's window."""
+
+    name = EMBEDDINGS
+
+    def __init__(self, settings: SelectSettings) -> None:
+        self.settings = settings
+
+    def plan(self, context: Context) -> list[Job]:
+        assert self.settings.model is not None
+        settings = [
+            context.model_settings(self.settings.model),
+            VERSION,
+            context.config.shard_rows,
+        ]
+        before = [*evolve_stages(context), *answer_stages(context), "dedup", SCREEN, DIFFICULTY]
+        return shard_jobs(
+            self.name,
+            [f"{context.folder}/embeddings-{{}}.parquet"],
+            len(read_wanted(context)),
+            context.config.shard_rows,
+            context.key(self.name, settings, before),
+        )
+
+    def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
+        from trainers.embeddings import embed_rows
+
+        prompts = read_family(context).prompts | read_decided(context)
+        size = context.config.shard_rows
+        shard = read_wanted(context)[job.shard * size : (job.shard + 1) * size]
+        student = encode_answers(context, self.settings, shard, prompts)
+        tick(len(shard) - len(student.rows))
+        vectors_ND = embed_rows(student.model, student.rows, tick)
+        write = functools.partial(write_vectors, ids=student.ids, vectors_ND=vectors_ND)
+        return [context.write(job, job.outputs[0], write)]
+
+
+def write_vectors(path: Path, ids: Sequence[str], vectors_ND: NDArray[np.float32]) -> None:
+    """Write one vector an id."""
+    width = vectors_ND.shape[1]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_ND.reshape(-1)), width)
+    pq.write_table(pa.table({"answer_id": pa.array(ids, pa.string()), "vector": vectors}), path)
+
+
+def read_vectors(context: Context) -> Mapping[str, NDArray[np.float32]]:
+    """What the student made of each answer that it read, by the answer's id."""
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for path in context.run.files(EMBEDDINGS):
+        table = pq.read_table(path)
+        column = table["vector"].combine_chunks()
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        rows = flat.reshape(len(table), -1) if len(table) else flat
+        vectors |= dict(zip(table["answer_id"].to_pylist(), rows, strict=True))
+    return vectors
