@@ -36,7 +36,7 @@ def audit_file(path: Path, console: Console) -> Iterator[AuditLine]:
     with console.stage("read") as stage:
         checker = _RowCheck(stage)
         count = check_rows(path, checker, holds="id and messages")
-    planted = find_overrepresented(path, checker.sources, console)
+    planted = find_overrepresented(path, count, checker.sources, console)
     return _audit_rows(path, count, planted, console)
 
 

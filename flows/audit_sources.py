@@ -8,7 +8,7 @@ from pathlib import Path
 from filters.audit.rows import read_row
 from filters.source_rows import Document
 from filters.source_statistics import compare_sources
-from flows.console import Console
+from flows.console import Console, Stage
 from flows.row_files import read_rows
 from generators.records import Record, canonical_json
 
@@ -26,14 +26,22 @@ class AuditFinding(Record):
 
 
 class _Answers:
-    """What each source answered, read anew from the file as often as it is asked for."""
+    """What each source answered, read anew from the file as often as it is asked for; every reading
+    is told to the console."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, count: int, console: Console) -> None:
+        self._path, self._count, self._console = path, count, console
+        self._readings = 0
 
     def __iter__(self) -> Iterator[Document]:
+        self._readings += 1
+        with self._console.stage(f"compare sources {self._readings}", self._count) as stage:
+            yield from self._read(stage)
+
+    def _read(self, stage: Stage) -> Iterator[Document]:
         for number, row in enumerate(read_rows(self._path)):
             read = read_row(row.value)
+            stage.advance()
             if read.source is not None:
                 answers = [turn.content for turn in read.turns if turn.role == "assistant"]
                 asked = [(t.role, t.content) for t in read.turns if t.role != "assistant"]
@@ -42,9 +50,10 @@ class _Answers:
 
 
 def find_overrepresented(
-    path: Path, sources: set[str], console: Console
+    path: Path, count: int, sources: set[str], console: Console
 ) -> dict[int, list[AuditFinding]]:
-    """What looks planted by one source, by the row's place in the file from 0.
+    """What looks planted by one source, by the row's place in the file from 0; the file has `count`
+    rows.
 
     The console is told of each source that writes differently as a whole, and of a file whose
     sources are too many to be compared.
@@ -58,8 +67,7 @@ def find_overrepresented(
         )
         return {}
     found: dict[int, list[AuditFinding]] = {}
-    with console.stage("compare sources"):
-        comparison = compare_sources(_Answers(path))
+    comparison = compare_sources(_Answers(path, count, console))
     for summary in comparison.sources:
         if summary.differs:
             console.warn(

@@ -45,12 +45,15 @@ def audit(path: Path, rows: list[dict[str, Any]]) -> tuple[dict[str, AuditLine],
 
 
 def test_planted_phrase_of_one_source_is_found(tmp_path: Path) -> None:
-    lines, _ = audit(tmp_path / "rows.jsonl", make_rows(planted=PLANTED))
+    lines, printed = audit(tmp_path / "rows.jsonl", make_rows(planted=PLANTED))
     flagged = {id for id, line in lines.items() if line.decision == "quarantine"}
     assert flagged == {f"b{number}" for number in range(PLANTED)}
     (finding,) = lines["b0"].findings
     assert (finding.detector, finding.reason) == ("source_statistics", "overrepresented")
     assert finding.evidence == f"{PLANT!r}: 36 of 600 here, 0 of 600 elsewhere"
+    for reading in range(1, 6):
+        assert f"compare sources {reading}: 600 of 1,200 (50 %)" in printed
+        assert f"compare sources {reading}: 1,200 of 1,200 in " in printed
 
 
 @pytest.mark.parametrize(
