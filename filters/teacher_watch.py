@@ -153,11 +153,17 @@ class TeacherWatch:
 
         What two signals raise at once is told as failures.
         """
-        alarms = [self._add(row, "failures", row.kind)]
+        alarm = self._add(row, "failures", row.kind)
+        parted = self.compare(row)
+        return alarm or parted
+
+    def compare(self, row: WatchRow) -> Alarm | None:
+        """Take only what the peers say of a row, as of one that was observed before they came; the
+        alarm if that raises one."""
         others = 2 * sum(row.peers) - len(row.peers)
         if others and (others > 0) != row.failed:
-            alarms.append(self._add(row, "disagreement", PARTED))
-        return next((alarm for alarm in alarms if alarm is not None), None)
+            return self._add(row, "disagreement", PARTED)
+        return None
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:

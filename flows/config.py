@@ -6,6 +6,7 @@ of models exist, that files are there, that the teachers' licences let the outpu
 """
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from flows.stage_settings import (
     StopRuleSettings,
     TrainStage,
 )
+from flows.watch_settings import WatchSettings, find_watch_problems
 from generators.answers import SamplerSettings
 from generators.calibration import find_shortage, load_pairs
 from generators.compute import (
@@ -41,12 +43,17 @@ from generators.consensus import ConsensusSettings
 from generators.constraint_forms import may_demand
 from generators.credit import load_credit
 from generators.errors import ConfigError, InputError, nearest
+from generators.judging import JudgeSettings, find_judge_problems
 from generators.method import AutoEvolSettings, find_method_fault
 from generators.model_size import count_parameters
 from generators.operator_sets import METHOD, OPERATORS
 from generators.operators import EvolveSettings
 from generators.records import Record, digest
 from generators.self_synthesis import find_synthesis_problems
+
+_TAKEN = ("difficulty", "judge")
+"""Stages whose shards of verdicts are files of the form that a sampler's are."""
+_NAME = "choose another one of letters, digits, _ . and -"
 
 
 class DedupSettings(Record):
@@ -65,7 +72,11 @@ class RunConfig(RunSettings):
     """How `tutelage rounds` finds how many rounds pay; a run itself takes none of it."""
     consensus: ConsensusSettings | None = None
     """Tasks of closed domains that no program can check are voted on by the samplers."""
+    judge: JudgeSettings | None = None
+    """Without it prompts with a check of kind judge are quarantined."""
     answer: AnswerSettings
+    watch: WatchSettings | None = None
+    """Without it a teacher is asked whatever becomes of its answers."""
     decontaminate: DecontaminateSettings | None = None
     """Without it rows are not held against benchmarks."""
     dedup: DedupSettings = DedupSettings()
@@ -94,6 +105,10 @@ class RunConfig(RunSettings):
         """Digest of everything that decides what the run makes, the samplers' n worked out."""
         settings = self.dump_decisive()
         settings["answer"]["samplers"] = [s.model_dump(mode="json") for s in self.samplers]
+        if self.watch is None:
+            del settings["watch"]  # runs begun before there was a watch are still the same
+        if self.judge is None:
+            del settings["judge"]  # and before there was a judge
         return digest(settings)
 
 
@@ -119,6 +134,13 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     names = [sampler.name for sampler in config.answer.samplers]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "answer.samplers", f"two samplers are called {name!r}"
+    for i, name in enumerate(names):
+        if name in _TAKEN or not re.fullmatch(r"\w[\w.-]*", name):
+            why = "a stage's files are called so" if name in _TAKEN else "files are called so"
+            yield (
+                f"answer.samplers.{i}.name",
+                f"{name!r} cannot be a sampler's name: {why}; {_NAME}",
+            )
     if config.evolve is not None:
         for i, operator in enumerate(config.evolve.operators or ()):
             if operator not in OPERATORS:
@@ -148,6 +170,10 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield f"answer.samplers.{i}.structured", f"{what}; take it out"
     yield from _find_seed_problems(config)
     yield from find_benchmark_problems(config.decontaminate)
+    yield from find_watch_problems(config.watch, config.answer.samplers)
+    samplers = {sampler.name: sampler.model for sampler in config.answer.samplers}
+    weights = {name: model.model for name, model in config.models.items()}
+    yield from find_judge_problems(config.judge, samplers, weights, config.publish.accept)
     yield from _find_calibration_problems(config)
     known = all(sampler.model in config.models for sampler in config.answer.samplers)
     unmatched = list(_find_match_problems(config)) if known else []
@@ -334,6 +360,8 @@ def _named_models(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "auto_evol.optimiser", config.auto_evol.optimiser
     for i, sampler in enumerate(config.answer.samplers):
         yield f"answer.samplers.{i}.model", sampler.model
+    if config.judge is not None:
+        yield "judge.model", config.judge.model
     if config.difficulty is not None:
         yield "difficulty.model", config.difficulty.model
     if config.select is not None and config.select.model is not None:

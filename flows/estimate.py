@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from filters.equality import build_comparison
+from filters.judge_battery import plan_attempts
+from filters.judging import Case, build_requests
 from flows.config import RunConfig
 from flows.console import Console
 from flows.run_settings import EmbeddedModel
@@ -18,6 +20,7 @@ from flows.stages.calibrate import CALIBRATE
 from flows.stages.check import judge_check
 from flows.stages.difficulty import DIFFICULTY, sample_student
 from flows.stages.family import SYNTHESISE
+from flows.stages.judge import JUDGE, TRY_JUDGE
 from flows.stages.seeds import load_all_seeds
 from flows.stages.synthesise import find_opening
 from generators.answers import SamplerSettings, group_examples, put_prompt
@@ -26,7 +29,7 @@ from generators.clients import Request
 from generators.consensus import put_to_vote
 from generators.operator_sets import FOLLOW_UP, OPERATORS
 from generators.operators import Draw, EvolveSettings, bare_text, build_rewrite, fitting_operators
-from generators.records import Prompt, Record, Usage
+from generators.records import JudgeCheck, Prompt, Record, Usage
 from generators.seeds import load_examples
 from generators.self_synthesis import draft_turns, make_prompt
 from generators.spending import BYTES_PER_TOKEN, FREE, bound_usage
@@ -63,6 +66,7 @@ def estimate_run(config: RunConfig) -> Estimate:
         *_estimate_synthesis(config),
         *_estimate_evolution(config, seeds),
         *_estimate_answers(config, seeds),
+        *_estimate_judging(config, seeds),
     ]
     costs = [stage.cost_usd for stage in stages]
     known = [cost for cost in costs if cost is not None]
@@ -150,7 +154,8 @@ def _estimate_evolution(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[
 def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:
     settings = config.evolve
     children = _take_parents(seeds, settings, lambda name: True) if settings else []
-    checked = [prompt for prompt in seeds if judge_check(prompt).decision == "accept"]
+    has_judge = config.judge is not None
+    checked = [p for p in seeds if judge_check(p, has_judge=has_judge).decision == "accept"]
     stages = {f"answer-{sampler.name}": sampler for sampler in config.samplers}
     if config.difficulty is not None:
         stages[DIFFICULTY] = sample_student(config.difficulty)
@@ -163,6 +168,23 @@ def _estimate_answers(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[St
             lengthenings = settings.rounds * (settings.rounds + 1) // 2
             grown = _longest_turn(config, settings) * lengthenings * len(children)
         yield _make_row(config, name, sampler.model, asked, sampler.n, grown)
+
+
+def _estimate_judging(config: RunConfig, seeds: Sequence[Prompt]) -> Iterator[StageEstimate]:
+    judged = [(p.conversation, p.check) for p in seeds if isinstance(p.check, JudgeCheck)]
+    if config.judge is None or not judged:
+        return
+    model = config.judge.model
+    form = config.models[model].form
+    trials = [[a.case for a in plan_attempts(*prompt)] for prompt in judged]
+    trials.sort(key=lambda cases: sum(len(case.answer) for case in cases), reverse=True)
+    tried = [case for cases in trials[: config.judge.battery_prompts] for case in cases]
+    asked = [request for case in tried for request in build_requests(form, case)]
+    yield _make_row(config, TRY_JUDGE, model, asked, 1, 0)
+    asked = [r for prompt in judged for r in build_requests(form, Case(*prompt, answer=""))]
+    longest = max(sampler.sampling.max_tokens for sampler in config.samplers)
+    samples = sum(sampler.n for sampler in config.samplers)
+    yield _make_row(config, JUDGE, model, asked, samples, longest * len(asked))
 
 
 def _imagine_reply(config: RunConfig, operator: str) -> str | None:

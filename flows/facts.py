@@ -16,9 +16,11 @@ from flows.facts_canaries import CanaryFacts
 from flows.facts_contamination import BenchmarkFacts
 from flows.facts_credit import CreditFacts
 from flows.facts_evolution import JudgeFacts
+from flows.facts_judging import BatteryFacts
 from flows.facts_learning import EvaluationFacts, TrainingFacts
 from flows.facts_sampling import MatchFacts
 from flows.facts_votes import VoteFacts
+from flows.facts_watch import TeacherFacts
 from flows.intervals import Interval
 from generators.records import Decision, Record, VerifiedBy
 
@@ -265,6 +267,10 @@ class Facts(Record):
     """How often the untrained student does; empty where it was not measured."""
     credit: tuple[CreditFacts, ...] = ()
     lineages: tuple[Lineage, ...] = ()
+    teachers: tuple[TeacherFacts, ...] = ()
+    """Empty where no watch was kept over them."""
+    battery: BatteryFacts | None = None
+    """None where no model judged answers."""
     votes: VoteFacts | None = None
     """None where nothing is put to the vote."""
     contamination: tuple[BenchmarkFacts, ...] = ()

@@ -30,9 +30,11 @@ from flows.gather_contamination import gather_contamination
 from flows.gather_credit import gather_credit
 from flows.gather_difficulty import gather_difficulty, gather_student_difficulty
 from flows.gather_evolution import gather_judge
+from flows.gather_judging import gather_battery
 from flows.gather_learning import gather_evaluation, gather_training
 from flows.gather_sampling import gather_matches
 from flows.gather_votes import gather_votes
+from flows.gather_watch import gather_teachers
 from flows.intervals import Interval
 from flows.run_settings import Model
 from flows.stages.answer import load_sampler_examples
@@ -40,10 +42,12 @@ from flows.stages.consensus import CONSENSUS, read_verified
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY
 from flows.stages.family import SYNTHESISE, Family, answer_stages, read_family, read_stage
+from flows.stages.judge import JUDGE
 from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset
 from flows.stages.release import RELEASE
 from flows.stages.screen import SCREEN
 from flows.stages.selection import SELECT
+from flows.stages.watch import WATCH
 from flows.work import Context, model_id
 from generators.answers import SamplerSettings
 from generators.operator_sets import OPERATORS
@@ -82,6 +86,8 @@ def gather_facts(context: Context) -> Facts:
         credit=tuple(gather_credit(context, family)),
         lineages=tuple(_gather_lineages(family, rows)),
         votes=gather_votes(context, family),
+        teachers=tuple(gather_teachers(context)),
+        battery=gather_battery(context),
         contamination=tuple(gather_contamination(context)),
         duplicates=_gather_duplicates(context),
         dataset=_gather_dataset(context, family, rows),
@@ -153,6 +159,8 @@ def _describe_role(context: Context, name: str) -> str:
         roles.insert(0, "evolves prompts")
     if any(entry.model == name for entry in config.seeds.synthesise):
         roles.insert(0, "writes prompts")
+    if config.judge is not None and config.judge.model == name:
+        roles.append("judges answers")
     if config.difficulty is not None and config.difficulty.model == name:
         roles.append("measures difficulty")
     if config.select is not None and config.select.model == name:
@@ -171,9 +179,14 @@ def gather_counts(context: Context, family: Family) -> Iterable[StageCount]:
     stages = answer_stages(context)
     answers = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
     yield _sum_up("answer", "answers", answers)
+    if context.config.watch is not None:
+        trusted = read_stage(context, WATCH, "verdicts-", Verdict)
+        yield _sum_up(WATCH, "answers let through", trusted)
     if context.config.consensus is not None:
         votes = read_stage(context, CONSENSUS, "verdicts-", Verdict)
         yield _sum_up("consensus", "answers voted on", votes)
+    if judged := read_stage(context, JUDGE, "verdicts-", Verdict):
+        yield _sum_up(JUDGE, "answers put to the judge", judged)
     if released := read_stage(context, RELEASE, "verdicts-", Verdict):
         yield _sum_up(RELEASE, "answers out of quarantine", released)
     if context.config.decontaminate is not None:

@@ -124,6 +124,22 @@ REASONS: dict[str, str] = {
     "too_few_votes": "Fewer samples came than a vote needs.",
     "outvoted": "Most independent samples give another answer.",
     "abstained": "No final answer could be read, so it has no vote.",
+    # a model as judge
+    "judged_right": (
+        "The judge calls it right in both orders. That alone is not enough here; a person may "
+        "release it."
+    ),
+    "judged_wrong": "The judge calls it wrong in both orders.",
+    "judge_abstained": (
+        "The judge says one thing in one order and another in the other, nothing that can be read, "
+        "or is wrong about the text beside the answer."
+    ),
+    "judge_disabled": "On trial the judge passed what is no answer, or failed what is right.",
+    # the watch over teachers
+    "teacher_quarantined": (
+        "It was given after its teacher began to fail more often than before, so it is not trusted "
+        "although it passes."
+    ),
     # difficulty
     "too_easy": "The student solves its prompt every time, or nearly.",
     "too_hard": "The student never solves its prompt, or hardly ever.",
@@ -183,7 +199,9 @@ STAGES: dict[str, str] = {
     "eliminate": "Eliminate",
     "check": "Check",
     "answer": "Answer",
+    "watch": "Watch",
     "consensus": "Vote",
+    "judge": "Judge",
     "audit": "Audit",
     "verify": "Verify",
     "release": "Release",

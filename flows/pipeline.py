@@ -30,6 +30,7 @@ from flows.stages.difficulty import DifficultyStage
 from flows.stages.embeddings import EmbeddingsStage
 from flows.stages.evaluate import EvaluateStage, list_arms
 from flows.stages.evolve import EvolveStage
+from flows.stages.judge import JudgeStage, TryJudgeStage
 from flows.stages.losses import LossesStage
 from flows.stages.publish import PublishStage
 from flows.stages.release import ReleaseStage
@@ -40,6 +41,7 @@ from flows.stages.selection import SelectStage
 from flows.stages.soft_labels import SoftLabelsStage
 from flows.stages.synthesise import SynthesiseStage
 from flows.stages.train import TrainingStage
+from flows.stages.watch import WatchStage, describe_alarm
 from flows.store import (
     CONFIG,
     CONFIG_FILE,
@@ -54,7 +56,8 @@ from flows.store import (
     hold_run,
     write_file,
 )
-from flows.target import plan_wave, tell_shortfall
+from flows.target import tell_shortfall
+from flows.waves import plan_wave
 from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
 from generators.journal_place import make_journal
@@ -110,8 +113,12 @@ def list_stages(config: RunConfig) -> list[Stage]:
         stages += [CalibrateStage(config.evolve)] if config.evolve.asks_judge else []
         stages += [EvolveStage(config.evolve, r + 1) for r in range(config.evolve.rounds)]
     stages += [CheckStage(), *(AnswerStage(sampler) for sampler in config.samplers)]
+    if config.watch is not None:
+        stages.append(WatchStage(config.watch))
     if config.consensus is not None:
         stages.append(ConsensusStage(config.consensus))
+    if config.judge is not None:
+        stages += [TryJudgeStage(config.judge), JudgeStage(config.judge)]
     stages.append(ReleaseStage())
     if config.decontaminate is not None:
         stages.append(DecontaminateStage(config.decontaminate))
@@ -183,12 +190,18 @@ def conduct_stage(
         wave = plan_wave(stage, context, jobs)
         wanted = jobs if wave is None else wave.jobs
         missing = [job for job in wanted if not context.run.has(job.outputs, job.key)]
-        if wave is not None and wave.jobs:
-            console.line(f"{stage.name}: {wave.told}")
+        if wave is not None and wave.aim and wave.jobs:
+            console.line(f"{stage.name}: {wave.aim.told}")
         if not missing:
             break
         worked = True
         do_jobs(stage, context, wanted, missing, console, conductor)
+    if wave is not None and wave.alarm is not None:
+        left = sum(job.rows for job in jobs if job not in wave.jobs)
+        console.warn(
+            f"{stage.name}: its teacher is quarantined ({describe_alarm(wave.alarm)}); {left:,} "
+            "answers were not asked for"
+        )
     if worked:
         context.run.add_seconds(stage.name, time.monotonic() - started)
     context.run.keep_only(stage.name, {job.key for job in jobs})

@@ -1,17 +1,15 @@
-"""So many rows and no more: a run with `publish.target_rows` asks for answers in waves.
+"""So many rows and no more (`publish.target_rows`): how many the answers so far would publish.
 
-After each wave the rows that the answers so far would publish are counted, and the yield forecasts
-how many more prompts the next wave needs. What a wave holds follows from the committed shards
-before it and from nothing else, so a run that was killed and resumed asks for the same.
+The yield so far forecasts how many more prompts are needed; `flows.waves` asks for them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from flows.config import RunConfig
 from flows.stages.accepted import order_answers, read_accepted
-from flows.stages.answer import AnswerStage, earlier_stages, is_verified
+from flows.stages.answer import is_verified
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.dedup import judge_duplicates
 from flows.stages.difficulty import DIFFICULTY
@@ -19,7 +17,7 @@ from flows.stages.family import read_family, read_files, read_stage
 from flows.stages.publish import choose_rows
 from flows.stages.screen import SCREEN
 from flows.stages.selection import SELECT
-from flows.work import Context, Job, JobContext, Stage
+from flows.work import Context, Job, JobContext
 from generators.records import Answer, Verdict
 
 _REMEDIES = {
@@ -31,10 +29,9 @@ _REMEDIES = {
 """The stages that take rows after the waves, in order, and what lets them take fewer."""
 
 
-class Wave(NamedTuple):
-    """How far a stage is to go for now, and what has come of it."""
+class Aim(NamedTuple):
+    """How near to its target a run is."""
 
-    jobs: list[Job]
     rows: int
     """That the committed answers would publish."""
     target: int
@@ -47,23 +44,24 @@ class Wave(NamedTuple):
         return f"{asked}; about {self.forecast:,} more prompts needed" if self.forecast else asked
 
 
-def plan_wave(stage: Stage, context: JobContext[Any], jobs: list[Job]) -> Wave | None:
-    """The part of an answer stage's jobs that the target asks for by now; None without a target."""
-    if not isinstance(stage, AnswerStage) or not context.config.publish.target_rows:
-        return None
+def take_aim(
+    context: Context,
+    stages: Sequence[str],
+    jobs: Sequence[Job],
+    suspects: Container[str],
+    start: int | None,
+) -> Aim:
+    """Count what whole stages and these jobs of the next one have brought, and forecast the rest.
+
+    `suspects` are answers that will not be published; `start` is how many rows there were before
+    the first of the jobs.
+    """
     target, rows_a_job = context.config.publish.target_rows, context.config.shard_rows
-    before = earlier_stages(context, stage.sampler)
-    start = rows = count_rows(context, before, [])
-    done, size, needed = 0, 1, rows_a_job
-    while done < len(jobs) and rows < target:
-        wave = jobs[: done + size]
-        if not all(context.run.has(job.outputs, job.key) for job in wave):
-            return Wave(wave, rows, target, needed)
-        done = len(wave)
-        rows = count_rows(context, before, wave)
-        needed = forecast(rows - start, done * rows_a_job, target - rows)
-        size = max(1, math.ceil(needed / rows_a_job))
-    return Wave(jobs[:done], rows, target, 0)
+    assert target is not None
+    rows = count_rows(context, stages, jobs, suspects)
+    if start is None or not jobs:
+        return Aim(rows, target, rows_a_job if rows < target else 0)
+    return Aim(rows, target, forecast(rows - start, len(jobs) * rows_a_job, target - rows))
 
 
 def forecast(gained: int, asked: int, missing: int) -> int:
@@ -111,8 +109,10 @@ def count_taken(context: JobContext[Any]) -> dict[str, int]:
     return {stage: count for stage, count in counts.items() if count}
 
 
-def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> int:
-    """The rows that the answers of whole stages and of these jobs would publish.
+def count_rows(
+    context: Context, stages: Sequence[str], jobs: Sequence[Job], suspects: Container[str]
+) -> int:
+    """The rows that the answers of whole stages and of these jobs would publish, without suspects.
 
     Votes that are not held yet count for nothing, and what decontamination, screening, the
     difficulty band and selection will take counts.
@@ -124,7 +124,8 @@ def count_rows(context: Context, stages: Sequence[str], jobs: Sequence[Job]) -> 
         answers += read_stage(context, name, "answers-", Answer)
         verdicts += read_stage(context, name, "verdicts-", Verdict)
     verified = {verdict.subject_id for verdict in verdicts if is_verified(verdict)}
-    return count_publishable(context, order_answers(a for a in answers if a.id in verified))
+    wanted = [a for a in answers if a.id in verified and a.id not in suspects]
+    return count_publishable(context, order_answers(wanted))
 
 
 def count_publishable(context: Context, accepted: Sequence[Answer]) -> int:

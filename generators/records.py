@@ -104,6 +104,10 @@ class ConsensusCheck(Record):
 class JudgeCheck(Record):
     kind: Literal["judge"] = "judge"
     rubric: str
+    reference: str | None = Field(
+        default=None, min_length=1, exclude_if=lambda value: value is None
+    )
+    """An answer that meets the rubric, if there is one: the judge sees it beside the answer."""
 
 
 Check = Annotated[

@@ -2,7 +2,8 @@
 
 The samplers are asked in the order of the configuration, so what the cheap one has answered and a
 verifier has accepted is never asked of the dear one. A task that is put to the vote goes to all of
-them, and its answers are let on to the count (`flows.stages.consensus`).
+them, and its answers are let on to the count (`flows.stages.consensus`); so does a task that a
+model is to judge (`flows.stages.judge`).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from filters.judgement import shorten
 from filters.structure import JUDGED_BY, judge_structure
 from filters.verify import VERSIONS, verify_many
 from flows.run_settings import VllmModel
+from flows.run_watch import watch_stages
 from flows.stages.check import check_stage_prompts
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
@@ -27,10 +29,11 @@ from generators.answers import (
 )
 from generators.clients import Failure, Outcome, request_key
 from generators.prompting import hash_template
-from generators.records import Answer, ConsensusCheck, Prompt, Verdict
+from generators.records import Answer, ConsensusCheck, JudgeCheck, Prompt, Verdict
 from generators.seeds import load_examples
 
 PUT_TO_VOTE = "put_to_vote"
+PUT_TO_JUDGE = "put_to_judge"
 BROKEN_CHAIN = "broken_chain"
 AUDITED = ("exact", "math", "procedural")
 """Kinds of check whose accepted answers are audited for their calculations."""
@@ -48,12 +51,15 @@ class AnswerStage:
     def plan(self, context: Context) -> list[Job]:
         sampler, folder = self.sampler, context.folder
         prompts = len(open_prompts(context, sampler))
+        earlier = earlier_stages(context, sampler)
+        suspects = watch_stages(context, earlier).suspects
         settings = [
             *describe_asking(context, sampler),
             JUDGING,
             [context.config.seed, context.config.shard_rows],
+            *([sorted(suspects)] if suspects else []),
         ]
-        before = [*evolve_stages(context), "check", *earlier_stages(context, sampler)]
+        before = [*evolve_stages(context), "check", *earlier]
         jobs = shard_jobs(
             self.name,
             [f"{folder}/{kind}-{sampler.name}-{{}}.parquet" for kind in ("answers", "verdicts")],
@@ -123,20 +129,23 @@ def earlier_stages(context: Context, sampler: SamplerSettings) -> list[str]:
 
 
 def find_answered(context: Context, stages: Sequence[str]) -> set[str]:
-    """Prompts that have an answer from one of these stages that a verifier accepted. A vote that
-    has been held changes nothing here: every sampler has a say in it."""
+    """Prompts that have an answer from one of these stages that a verifier accepted, and whose
+    teacher had not turned bad by then. A vote that has been held changes nothing here: every
+    sampler has a say in it."""
     answered: set[str] = set()
+    suspects = watch_stages(context, stages).suspects
     for stage in stages:
         verdicts = read_stage(context, stage, "verdicts-", Verdict)
-        accepted = {v.subject_id for v in verdicts if is_verified(v)}
+        accepted = {v.subject_id for v in verdicts if is_verified(v)} - suspects
         answers = read_stage(context, stage, "answers-", Answer)
         answered |= {a.prompt_id for a in answers if a.id in accepted}
     return answered
 
 
 def is_verified(verdict: Verdict) -> bool:
-    """Whether a sampler's stage accepted an answer, and did not only let it on to a vote."""
-    return verdict.decision == "accept" and verdict.reason != PUT_TO_VOTE
+    """Whether a sampler's stage accepted an answer, and did not only let it on to a vote or to a
+    judge."""
+    return verdict.decision == "accept" and verdict.reason not in (PUT_TO_VOTE, PUT_TO_JUDGE)
 
 
 def judge_outcomes(
@@ -161,7 +170,9 @@ def judge_outcomes(
         if objection.decision != "accept":
             verdicts.append(objection)
         elif isinstance(draft.prompt.check, ConsensusCheck):
-            verdicts.append(let_on_to_vote(answer))
+            verdicts.append(let_on(answer, "consensus", PUT_TO_VOTE))
+        elif isinstance(draft.prompt.check, JudgeCheck):
+            verdicts.append(let_on(answer, "judge", PUT_TO_JUDGE))
         else:
             checked.append((answer, draft.prompt))
     verified = verify_many([(p.check, a.completion) for a, p in checked if p.check is not None])
@@ -191,15 +202,15 @@ def object_to_chain(answer: Answer, prompt: Prompt, verdict: Verdict) -> Verdict
     )
 
 
-def let_on_to_vote(answer: Answer) -> Verdict:
+def let_on(answer: Answer, detector: str, reason: str) -> Verdict:
     """What can only be judged when all samplers have answered."""
     return Verdict(
         subject_id=answer.id,
         stage="answer",
-        detector="consensus",
+        detector=detector,
         version="1",
         decision="accept",
-        reason=PUT_TO_VOTE,
+        reason=reason,
     )
 
 

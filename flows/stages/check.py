@@ -10,6 +10,7 @@ from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import CodeCheck, Prompt, Verdict
 
+JUDGE = "judge"
 CHECKING = (*VERSIONS, VERSION)
 """What decides which checks are fit to judge."""
 
@@ -24,21 +25,31 @@ class CheckStage:
         has_code = any(isinstance(prompt.check, CodeCheck) for prompt in prompts)
         obstacle = find_obstacle() if has_code else None  # once it is gone, checks are tried anew
         checking = (*CHECKING, obstacle) if obstacle else CHECKING
+        if context.config.judge is not None:
+            checking = (*checking, JUDGE)
         key = context.key(self.name, checking, evolve_stages(context))
         output = f"{context.folder}/verdicts-check.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=len(prompts), key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        verdicts = [judge_check(prompt) for prompt in read_family(context).survivors()]
+        has_judge = context.config.judge is not None
+        survivors = read_family(context).survivors()
+        verdicts = [judge_check(prompt, has_judge=has_judge) for prompt in survivors]
         tick(job.rows)
         return [context.write_records(job, job.outputs[0], Verdict, verdicts)]
 
 
-def judge_check(prompt: Prompt) -> Verdict:
-    """Accept a prompt whose check has a verifier here and passes its trial."""
+def judge_check(prompt: Prompt, *, has_judge: bool = False) -> Verdict:
+    """Accept a prompt whose check has a verifier here and passes its trial, or is left to a model
+    that is put on trial itself."""
     reason, evidence = "verifiable", None
     if prompt.check is None:
         reason, evidence = "no_check", "nothing says what a right answer is"
+    elif prompt.check.kind == JUDGE and has_judge:
+        pass
+    elif prompt.check.kind == JUDGE:
+        evidence = "checks of kind judge need a model that judges: add a judge section"
+        reason = "no_verifier"
     elif prompt.check.kind not in VERIFIERS:
         reason, evidence = "no_verifier", f"checks of kind {prompt.check.kind} cannot be run here"
     elif objection := try_check(prompt.check):

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from filters.consensus_check import describe_votes
 from filters.votes import Election, hold_election
+from flows.run_watch import watch_stages
 from flows.stages.answer import PUT_TO_VOTE, is_verified
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
+from flows.stages.judge import read_judged_right
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.consensus import ConsensusSettings
@@ -30,7 +32,9 @@ class ConsensusStage:
 
     def plan(self, context: Context) -> list[Job]:
         before = [*evolve_stages(context), "check", *answer_stages(context)]
-        key = context.key(self.name, [self.settings.model_dump(), VERSION], before)
+        suspects = watch_stages(context, answer_stages(context)).suspects
+        settings = [self.settings.model_dump(), VERSION, *([sorted(suspects)] if suspects else [])]
+        key = context.key(self.name, settings, before)
         kinds = ("prompts", "verdicts")
         outputs = tuple(f"{context.folder}/{kind}-consensus.parquet" for kind in kinds)
         rows = sum(map(len, read_ballots(context).values()))
@@ -53,16 +57,18 @@ class ConsensusStage:
 
 
 def read_ballots(context: Context) -> dict[str, list[Answer]]:
-    """All answers to each prompt that is put to the vote, by prompt and id."""
+    """All answers to each prompt that is put to the vote, by prompt and id; those of a teacher that
+    had turned bad have no say."""
     voted = {
         id
         for id, prompt in read_family(context).prompts.items()
         if isinstance(prompt.check, ConsensusCheck)
     }
     ballots: dict[str, list[Answer]] = {}
+    suspects = watch_stages(context, answer_stages(context)).suspects
     for stage in answer_stages(context):
         for answer in read_stage(context, stage, "answers-", Answer):
-            if answer.prompt_id in voted:
+            if answer.prompt_id in voted and answer.id not in suspects:
                 ballots.setdefault(answer.prompt_id, []).append(answer)
     return {id: sorted(ballots[id], key=lambda answer: answer.id) for id in sorted(ballots)}
 
@@ -125,11 +131,13 @@ def read_decided(context: Context) -> dict[str, Prompt]:
 
 
 def read_verified(context: Context, stage: str) -> set[str]:
-    """The answers of a sampler's stage that were accepted in the end, by a verifier or by vote."""
+    """The answers of a sampler's stage that were accepted in the end: by a verifier, by vote or by
+    a judge that may accept alone."""
     own = read_stage(context, stage, "verdicts-", Verdict)
     votes = read_stage(context, CONSENSUS, "verdicts-", Verdict)
     elected = {verdict.subject_id for verdict in votes if verdict.decision == "accept"}
-    return {v.subject_id for v in own if is_verified(v) or v.subject_id in elected}
+    later = elected | read_judged_right(context)
+    return {v.subject_id for v in own if is_verified(v) or v.subject_id in later}
 
 
 def vote_on(prompt: Prompt) -> ConsensusCheck:

@@ -20,7 +20,9 @@ from flows.overrides import OVERRIDES, overrule, read_overrides
 from flows.stages.accepted import keep_accepted, read_accepted
 from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, evolve_stages, read_family
+from flows.stages.judge import JUDGE
 from flows.stages.release import RELEASE
+from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Answer, Prompt, Record, Verdict
@@ -47,7 +49,8 @@ class DecontaminateStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        before = [*evolve_stages(context), *answer_stages(context), CONSENSUS, RELEASE, OVERRIDES]
+        judged = [*answer_stages(context), WATCH, CONSENSUS, JUDGE, RELEASE]
+        before = [*evolve_stages(context), *judged, OVERRIDES]
         settings = [self.settings.model_dump(), hash_benchmarks(self.settings), VERSION]
         outputs = tuple(
             f"{context.folder}/{kind}-decontaminate.parquet"

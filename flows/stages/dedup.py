@@ -13,7 +13,9 @@ from flows.stages.accepted import keep_accepted
 from flows.stages.consensus import CONSENSUS
 from flows.stages.decontaminate import DECONTAMINATE, read_clean
 from flows.stages.family import answer_stages, evolve_stages, read_family
+from flows.stages.judge import JUDGE
 from flows.stages.release import RELEASE, read_released
+from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Answer, Prompt, Verdict
@@ -28,7 +30,7 @@ class DedupStage:
     name = "dedup"
 
     def plan(self, context: Context) -> list[Job]:
-        answers = [*answer_stages(context), CONSENSUS, RELEASE, DECONTAMINATE]
+        answers = [*answer_stages(context), WATCH, CONSENSUS, JUDGE, RELEASE, DECONTAMINATE]
         before = [*evolve_stages(context), *answers]
         key = context.key(self.name, context.config.dedup.model_dump(), before)
         output = f"{context.folder}/verdicts-dedup.parquet"

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from flows.overrides import OVERRIDES, key_of, overrule, read_overrides
 from flows.stage_settings import PublishSettings
+from flows.stages.answer import is_verified
 from flows.stages.consensus import CONSENSUS, read_decided, read_verified, share_of_votes
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY, read_pass_rates
@@ -29,10 +30,12 @@ from flows.stages.family import (
     read_family,
     read_stage,
 )
+from flows.stages.judge import JUDGE
 from flows.stages.losses import LOSSES, RowLoss, find_ifd, read_losses
 from flows.stages.release import RELEASE, read_released
 from flows.stages.screen import SCREEN, read_tags
 from flows.stages.selection import SELECT, read_selected
+from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import (
@@ -144,7 +147,9 @@ def judging_stages(context: Context) -> list[str]:
     return [
         "check",
         *answer_stages(context),
+        WATCH,
         CONSENSUS,
+        JUDGE,
         RELEASE,
         DECONTAMINATE,
         "dedup",
@@ -232,12 +237,15 @@ def find_persons_rows(
 ) -> set[str]:
     """The answers that were released although no verification stands behind them.
 
-    One that is verified and was released from another quarantine, as for personal data, is not
-    among them.
+    One that is verified and was released from another quarantine, as for personal data or for what
+    became of its teacher, is not among them.
     """
     unaided = choose_rows(answers, prompts, context.config.publish)
     overrides = read_overrides(context.run)
-    return read_released(context) | {
+    stages = answer_stages(context)
+    judged = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
+    verified = {verdict.subject_id for verdict in judged if is_verified(verdict)}
+    return (read_released(context) - verified) | {
         verdict.subject_id for verdict in unaided if key_of(verdict) in overrides
     }
 

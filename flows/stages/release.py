@@ -7,6 +7,8 @@ stage puts into quarantine waits for a release of its own, and what one rejects 
 from flows.overrides import OVERRIDES, VERSION, overrule, read_overrides
 from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, read_stage
+from flows.stages.judge import JUDGE
+from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Verdict
@@ -23,7 +25,8 @@ class ReleaseStage:
         rows = len(judge_released(context))
         if not rows:
             return []
-        key = context.key(self.name, VERSION, [OVERRIDES, *answer_stages(context), CONSENSUS])
+        before = [OVERRIDES, *find_quarantining(context)]
+        key = context.key(self.name, VERSION, before)
         output = f"{context.folder}/verdicts-release.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
 
@@ -34,15 +37,21 @@ class ReleaseStage:
 
 
 def judge_released(context: Context) -> list[Verdict]:
-    """The releases of answers that lie in quarantine for what a sampler's stage or a vote said."""
+    """The releases of answers that lie in quarantine for what a sampler's stage, the watch over
+    its teacher, a vote or a judge said."""
     overrides = read_overrides(context.run)
     if not overrides:
         return []
-    stages = [*answer_stages(context), CONSENSUS]
+    stages = find_quarantining(context)
     verdicts = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
     overruled = [overrule(v, overrides) for v in verdicts if v.decision == "quarantine"]
     released = [v for v in overruled if v.decision == "accept"]
     return [verdict.model_copy(update={"stage": RELEASE}) for verdict in released]
+
+
+def find_quarantining(context: Context) -> list[str]:
+    """The stages before this one that put answers into quarantine."""
+    return [*answer_stages(context), WATCH, CONSENSUS, JUDGE]
 
 
 def read_released(context: Context) -> set[str]:

@@ -57,20 +57,27 @@ class Teacher(LoopbackServer):
     def __init__(
         self, fault: Callable[[Call], Fault | None] = lambda _: None, *, delay_s: float = 0
     ) -> None:
-        super().__init__(fault, delay_s=delay_s, rule=teach)
+        super().__init__(fault, delay_s=delay_s, rule=self._teach)
+        self.skill: Callable[[str, str], float] = lambda model, asked: SKILL[model]
+        """How often a model gets a sum right, by its name and what it is asked."""
+
+    def _teach(self, call: Call) -> dict[str, Any]:
+        return teach(call, self.skill)
 
     def asked_since(self, count: int) -> list[Call]:
         """The requests for an answer that came after the first `count` calls."""
         return [call for call in self.calls[count:] if not call.path.endswith("/models")]
 
 
-def teach(call: Call) -> dict[str, Any]:
+def teach(
+    call: Call, skill: Callable[[str, str], float] = lambda model, asked: SKILL[model]
+) -> dict[str, Any]:
     """Answer one request."""
     if call.path.endswith("/models"):
         return {"object": "list", "data": [{"id": "weak"}, {"id": "strong"}]}
     body, asked = call.body, call.asked
     chance = random.Random(f"{body['model']} {body['seed']} {asked}")
-    text, finish = _write(asked, chance, SKILL[body["model"]]), "stop"
+    text, finish = _write(asked, chance, skill(body["model"], asked)), "stop"
     if len(text.split()) > 3 and chance.random() < 0.1:
         text, finish = text.rpartition(" ")[0], "length"
     usage = {"prompt_tokens": len(asked.split()), "completion_tokens": len(text.split())}

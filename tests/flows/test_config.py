@@ -70,6 +70,20 @@ PRICES = [{"input_usd_per_million": usd, "output_usd_per_million": 1.0} for usd 
             id="twins",
         ),
         pytest.param(
+            "answer.samplers.1.name",
+            "judge",
+            "answer.samplers.1.name: 'judge' cannot be a sampler's name: a stage's files are "
+            "called so; choose another one of letters, digits, _ . and -",
+            id="sampler with a stage's name",
+        ),
+        pytest.param(
+            "answer.samplers.1.name",
+            "../strong",
+            "answer.samplers.1.name: '../strong' cannot be a sampler's name: files are called so; "
+            "choose another one of letters, digits, _ . and -",
+            id="sampler with a path for a name",
+        ),
+        pytest.param(
             "evolve.operators",
             ["deepn"],
             f"evolve.operators.0: 'deepn' is no operator (did you mean deepen?) "

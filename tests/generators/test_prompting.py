@@ -119,7 +119,7 @@ def test_a_template_that_is_not_there_is_named() -> None:
         "breadth, "
         "code_add_constraints, code_complexity, code_erroneous_code, code_more_steps, "
         "code_rare_requirement, complicate_input, concretise, deepen, equality, follow_up, "
-        "increase_reasoning, maths_easier, maths_harder, method_feedback, method_initial, "
+        "increase_reasoning, judge, maths_easier, maths_harder, method_feedback, method_initial, "
         "method_rewrite)"
     )
 
@@ -135,12 +135,12 @@ def test_each_template_has_the_hash_of_its_file_and_its_frame() -> None:
         expected = hashlib.sha256(whole).hexdigest()[:16]
         assert hash_template(form, file.stem) == expected
         hashes.add(expected)
-    assert len(hashes) == len(files) == 36
+    assert len(hashes) == len(files) == 38
 
 
 def test_every_operator_of_a_model_has_both_forms() -> None:
     for form in ("chat", "complete"):
         names = {file.stem for file in (TEMPLATES / form).glob("*.jinja")}
-        others = {"equality", "answer", "annotate", "follow_up"}
+        others = {"equality", "answer", "annotate", "follow_up", "judge"}
         others |= {"method_initial", "method_feedback", "method_rewrite"}
         assert names - others == set(LLM_OPERATORS)

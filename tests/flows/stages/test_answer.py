@@ -162,7 +162,11 @@ def test_code_is_tried_anew_once_there_is_a_sandbox(
         ),
         (
             seed("Console a friend.", JudgeCheck(rubric="Is it kind?")),
-            ("quarantine", "no_verifier", "checks of kind judge cannot be run here"),
+            (
+                "quarantine",
+                "no_verifier",
+                "checks of kind judge need a model that judges: add a judge section",
+            ),
         ),
     ],
     ids=["verifiable", "no check", "no verifier"],
