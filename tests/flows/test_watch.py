@@ -119,6 +119,20 @@ def test_what_passes_after_the_change_is_quarantined_and_can_be_released(tmp_pat
     assert row["id"] not in {r["id"] for r in rows_of(run.place("dataset/quarantine.parquet"))}
 
 
+def test_what_its_verifier_had_accepted_stays_verified_when_it_is_released(tmp_path: Path) -> None:
+    """Nobody else answers here, so the released answer repeats none."""
+    sampling = {"temperature": 0.7, "max_tokens": 200}
+    alone = [{"name": "cheap", "model": "weak", "n": 1, "sampling": sampling}]
+    run, _, asked = conduct_watched(tmp_path, answer={"samplers": alone})
+    assert asked == ["weak"] * 24
+    aside = rows_of(run.place("dataset/quarantine.parquet"))
+    (id,) = [row["id"] for row in aside if row["stage"] == "watch"]
+    release(run.root, [id], "worked it out by hand", Console(json=True))
+    rows = {row["id"]: row["verified_by"] for row in rows_of(run.place(TRAIN))}
+    assert len(rows) == GOOD + 1
+    assert rows[id] == "reference"
+
+
 def test_the_one_that_fails_where_another_passes_is_found_out(tmp_path: Path) -> None:
     """No baseline of failures is given; beside a sampler that is asked for everything, the first
     one's teacher is told by the rows in which they part."""
