@@ -11,8 +11,8 @@ there, as long as nothing is under suspicion.
 
 What it cannot tell: a teacher that is bad from its first row, unless baselines are given; one that
 gets worse so slowly that the baseline follows; in a kind of which nearly all rows fail, that the
-last ones do; in the failures alone, a kind of row that becomes
-harder for every teacher; wrong answers that pass the verifier.
+last ones do; in the failures alone, a kind of row that becomes harder for every teacher; wrong
+answers that pass the verifier.
 
 The same rows in the same order give the same alarms, in one go or from a saved state: no clock, no
 chance. Rows are to be taken by prompt and sample within a shard, and shards by number.

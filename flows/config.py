@@ -18,6 +18,7 @@ from filters.screen import ScreenSettings, find_screen_problems
 from filters.selection import SelectSettings
 from flows.config_file import list_settings, read_config
 from flows.decontaminate_settings import DecontaminateSettings, find_benchmark_problems
+from flows.judge_settings import JudgeSettings, find_judge_problems
 from flows.run_settings import EmbeddedModel, RunSettings, find_shared_problems
 from flows.stage_settings import (
     AnswerSettings,
@@ -43,7 +44,6 @@ from generators.consensus import ConsensusSettings
 from generators.constraint_forms import may_demand
 from generators.credit import load_credit
 from generators.errors import ConfigError, InputError, nearest
-from generators.judging import JudgeSettings, find_judge_problems
 from generators.method import AutoEvolSettings, find_method_fault
 from generators.model_size import count_parameters
 from generators.operator_sets import METHOD, OPERATORS
@@ -53,7 +53,7 @@ from generators.self_synthesis import find_synthesis_problems
 
 _TAKEN = ("difficulty", "judge")
 """Stages whose shards of verdicts are files of the form that a sampler's are."""
-_NAME = "choose another one of letters, digits, _ . and -"
+_NAMES = f"it names files: letters, digits, _ . and -, and none of {', '.join(_TAKEN)}"
 
 
 class DedupSettings(Record):
@@ -105,10 +105,6 @@ class RunConfig(RunSettings):
         """Digest of everything that decides what the run makes, the samplers' n worked out."""
         settings = self.dump_decisive()
         settings["answer"]["samplers"] = [s.model_dump(mode="json") for s in self.samplers]
-        if self.watch is None:
-            del settings["watch"]  # runs begun before there was a watch are still the same
-        if self.judge is None:
-            del settings["judge"]  # and before there was a judge
         return digest(settings)
 
 
@@ -136,11 +132,7 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "answer.samplers", f"two samplers are called {name!r}"
     for i, name in enumerate(names):
         if name in _TAKEN or not re.fullmatch(r"\w[\w.-]*", name):
-            why = "a stage's files are called so" if name in _TAKEN else "files are called so"
-            yield (
-                f"answer.samplers.{i}.name",
-                f"{name!r} cannot be a sampler's name: {why}; {_NAME}",
-            )
+            yield f"answer.samplers.{i}.name", f"{name!r} cannot be a sampler's name; {_NAMES}"
     if config.evolve is not None:
         for i, operator in enumerate(config.evolve.operators or ()):
             if operator not in OPERATORS:

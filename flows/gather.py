@@ -37,8 +37,9 @@ from flows.gather_votes import gather_votes
 from flows.gather_watch import gather_teachers
 from flows.intervals import Interval
 from flows.run_settings import Model
+from flows.stages.accepted import read_verified
 from flows.stages.answer import load_sampler_examples
-from flows.stages.consensus import CONSENSUS, read_verified
+from flows.stages.consensus import CONSENSUS
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY
 from flows.stages.family import SYNTHESISE, Family, answer_stages, read_family, read_stage

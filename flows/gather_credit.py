@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from flows.facts_credit import CreditFacts
 from flows.gather_difficulty import rate_prompts
 from flows.intervals import Interval
-from flows.stages.consensus import read_verified
+from flows.stages.accepted import read_verified
 from flows.stages.family import Family, answer_stages, read_stage
 from flows.work import Context
 from generators.records import Answer, Verdict

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from flows.facts import DifficultyFacts
-from flows.stages.consensus import read_verified
+from flows.stages.accepted import read_verified
 from flows.stages.difficulty import read_pass_rates
 from flows.stages.family import Family, read_stage
 from flows.stages.screen import read_screened

@@ -6,7 +6,8 @@ from statistics import fmean
 from filters.votes import hold_election
 from flows.facts_votes import VoteFacts, VoteTrial
 from flows.intervals import Interval
-from flows.stages.consensus import CONSENSUS, read_decided, read_verified, share_of_votes, vote_on
+from flows.stages.accepted import read_verified
+from flows.stages.consensus import CONSENSUS, read_decided, share_of_votes, vote_on
 from flows.stages.family import Family, read_stage
 from flows.work import Context
 from generators.consensus import ConsensusSettings

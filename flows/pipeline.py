@@ -19,6 +19,7 @@ from flows.config import RunConfig
 from flows.console import Console
 from flows.overrides import OVERRIDES
 from flows.run_settings import INERT, RunSettings, ServerModel
+from flows.shortfall import tell_shortfall
 from flows.stages.annotate import AnnotateStage, TextsStage
 from flows.stages.answer import AnswerStage
 from flows.stages.calibrate import CalibrateStage
@@ -56,7 +57,6 @@ from flows.store import (
     hold_run,
     write_file,
 )
-from flows.target import tell_shortfall
 from flows.waves import plan_wave
 from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
@@ -197,7 +197,7 @@ def conduct_stage(
         worked = True
         do_jobs(stage, context, wanted, missing, console, conductor)
     if wave is not None and wave.alarm is not None:
-        left = sum(job.rows for job in jobs if job not in wave.jobs)
+        left = sum(job.rows for job in jobs[len(wave.jobs) :])
         console.warn(
             f"{stage.name}: its teacher is quarantined ({describe_alarm(wave.alarm)}); {left:,} "
             "answers were not asked for"

@@ -4,29 +4,16 @@ The yield so far forecasts how many more prompts are needed; `flows.waves` asks 
 """
 
 import math
-from collections.abc import Container, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Container, Sequence
+from typing import NamedTuple
 
-from flows.config import RunConfig
-from flows.stages.accepted import order_answers, read_accepted
+from flows.stages.accepted import order_answers
 from flows.stages.answer import is_verified
-from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.dedup import judge_duplicates
-from flows.stages.difficulty import DIFFICULTY
 from flows.stages.family import read_family, read_files, read_stage
 from flows.stages.publish import choose_rows
-from flows.stages.screen import SCREEN
-from flows.stages.selection import SELECT
-from flows.work import Context, Job, JobContext
+from flows.work import Context, Job
 from generators.records import Answer, Verdict
-
-_REMEDIES = {
-    DECONTAMINATE: "release contaminated rows",
-    SCREEN: "loosen screen",
-    DIFFICULTY: "widen difficulty.band",
-    SELECT: "loosen select",
-}
-"""The stages that take rows after the waves, in order, and what lets them take fewer."""
 
 
 class Aim(NamedTuple):
@@ -70,43 +57,6 @@ def forecast(gained: int, asked: int, missing: int) -> int:
     if missing <= 0:
         return 0
     return math.ceil(missing * asked / gained) if gained > 0 else asked
-
-
-def tell_shortfall(context: JobContext[Any]) -> Iterator[str]:
-    """What to say if a finished run has fewer rows than were wanted."""
-    config = context.config
-    target = config.publish.target_rows if isinstance(config, RunConfig) else None
-    if target is None:
-        return
-    verdicts = read_stage(context, "publish", "verdicts-", Verdict)
-    rows = sum(verdict.decision == "accept" for verdict in verdicts)
-    if rows >= target:
-        return
-    came = count_publishable(context, read_accepted(context))
-    taken = count_taken(context)
-    told = f"publish.target_rows: {rows:,} of {target:,} rows"
-    if taken and rows < came:
-        answers = ", ".join(f"{stage} {count:,}" for stage, count in taken.items())
-        told += f" are left of {came:,} that came (answers set aside: {answers})"
-    else:
-        told += " came"
-    if taken and came >= target:
-        remedies = " or ".join(_REMEDIES[stage] for stage in taken)
-        yield f"{told}. Raise target_rows or {remedies}; then run with --update"
-    else:
-        yield (
-            f"{told}, and no prompt is left to ask: add seeds, rounds of evolution or samples, or "
-            "lower it; then run with --update"
-        )
-
-
-def count_taken(context: JobContext[Any]) -> dict[str, int]:
-    """How many answers each stage that no wave foresees has set aside; only those that did."""
-    counts = {
-        stage: sum(v.decision != "accept" for v in read_stage(context, stage, "verdicts-", Verdict))
-        for stage in _REMEDIES
-    }
-    return {stage: count for stage, count in counts.items() if count}
 
 
 def count_rows(

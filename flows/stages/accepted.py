@@ -3,12 +3,19 @@ released."""
 
 from collections.abc import Iterable
 
-from flows.stages.consensus import read_verified
+from flows.stages.answer import is_verified
+from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, read_stage
-from flows.stages.release import read_released
+from flows.stages.judge import read_judged_right
+from flows.stages.release import RELEASE, list_quarantining, read_released
 from flows.stages.watch import read_distrusted
 from flows.work import Context
 from generators.records import Answer, Verdict
+
+
+def list_accepting(context: Context) -> list[str]:
+    """The stages whose verdicts decide what is accepted, in order."""
+    return [*list_quarantining(context), RELEASE]
 
 
 def read_accepted(context: Context) -> list[Answer]:
@@ -20,6 +27,16 @@ def read_accepted(context: Context) -> list[Answer]:
         ids = (read_verified(context, stage) - distrusted) | released
         accepted += [a for a in read_stage(context, stage, "answers-", Answer) if a.id in ids]
     return order_answers(accepted)
+
+
+def read_verified(context: Context, stage: str) -> set[str]:
+    """The answers of a sampler's stage that were accepted in the end: by a verifier, by vote or by
+    a judge that may accept alone."""
+    own = read_stage(context, stage, "verdicts-", Verdict)
+    votes = read_stage(context, CONSENSUS, "verdicts-", Verdict)
+    elected = {verdict.subject_id for verdict in votes if verdict.decision == "accept"}
+    later = elected | read_judged_right(context)
+    return {v.subject_id for v in own if is_verified(v) or v.subject_id in later}
 
 
 def order_answers(answers: Iterable[Answer]) -> list[Answer]:

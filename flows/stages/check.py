@@ -8,9 +8,8 @@ from filters.verify import VERIFIERS, VERSIONS
 from flows.stages.family import Family, evolve_stages, read_family, read_stage
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
-from generators.records import CodeCheck, Prompt, Verdict
+from generators.records import CodeCheck, JudgeCheck, Prompt, Verdict
 
-JUDGE = "judge"
 CHECKING = (*VERSIONS, VERSION)
 """What decides which checks are fit to judge."""
 
@@ -26,7 +25,7 @@ class CheckStage:
         obstacle = find_obstacle() if has_code else None  # once it is gone, checks are tried anew
         checking = (*CHECKING, obstacle) if obstacle else CHECKING
         if context.config.judge is not None:
-            checking = (*checking, JUDGE)
+            checking = (*checking, "judge")
         key = context.key(self.name, checking, evolve_stages(context))
         output = f"{context.folder}/verdicts-check.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=len(prompts), key=key)]
@@ -45,11 +44,10 @@ def judge_check(prompt: Prompt, *, has_judge: bool = False) -> Verdict:
     reason, evidence = "verifiable", None
     if prompt.check is None:
         reason, evidence = "no_check", "nothing says what a right answer is"
-    elif prompt.check.kind == JUDGE and has_judge:
-        pass
-    elif prompt.check.kind == JUDGE:
-        evidence = "checks of kind judge need a model that judges: add a judge section"
-        reason = "no_verifier"
+    elif isinstance(prompt.check, JudgeCheck):
+        if not has_judge:
+            reason = "no_verifier"
+            evidence = "checks of kind judge need a model that judges: add a judge section"
     elif prompt.check.kind not in VERIFIERS:
         reason, evidence = "no_verifier", f"checks of kind {prompt.check.kind} cannot be run here"
     elif objection := try_check(prompt.check):

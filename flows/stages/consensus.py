@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from filters.consensus_check import describe_votes
 from filters.votes import Election, hold_election
 from flows.run_watch import watch_stages
-from flows.stages.answer import PUT_TO_VOTE, is_verified
+from flows.stages.answer import PUT_TO_VOTE
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
-from flows.stages.judge import read_judged_right
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.consensus import ConsensusSettings
@@ -128,16 +127,6 @@ def judge_ballot(
 def read_decided(context: Context) -> dict[str, Prompt]:
     """The prompts that were voted on, with their votes, by id."""
     return {p.id: p for p in read_stage(context, CONSENSUS, "prompts-", Prompt)}
-
-
-def read_verified(context: Context, stage: str) -> set[str]:
-    """The answers of a sampler's stage that were accepted in the end: by a verifier, by vote or by
-    a judge that may accept alone."""
-    own = read_stage(context, stage, "verdicts-", Verdict)
-    votes = read_stage(context, CONSENSUS, "verdicts-", Verdict)
-    elected = {verdict.subject_id for verdict in votes if verdict.decision == "accept"}
-    later = elected | read_judged_right(context)
-    return {v.subject_id for v in own if is_verified(v) or v.subject_id in later}
 
 
 def vote_on(prompt: Prompt) -> ConsensusCheck:

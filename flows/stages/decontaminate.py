@@ -17,12 +17,8 @@ from filters.contamination import (
 )
 from flows.decontaminate_settings import DecontaminateSettings, hash_benchmarks, load_benchmarks
 from flows.overrides import OVERRIDES, overrule, read_overrides
-from flows.stages.accepted import keep_accepted, read_accepted
-from flows.stages.consensus import CONSENSUS
-from flows.stages.family import answer_stages, evolve_stages, read_family
-from flows.stages.judge import JUDGE
-from flows.stages.release import RELEASE
-from flows.stages.watch import WATCH
+from flows.stages.accepted import keep_accepted, list_accepting, read_accepted
+from flows.stages.family import evolve_stages, read_family
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Answer, Prompt, Record, Verdict
@@ -49,8 +45,7 @@ class DecontaminateStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        judged = [*answer_stages(context), WATCH, CONSENSUS, JUDGE, RELEASE]
-        before = [*evolve_stages(context), *judged, OVERRIDES]
+        before = [*evolve_stages(context), *list_accepting(context), OVERRIDES]
         settings = [self.settings.model_dump(), hash_benchmarks(self.settings), VERSION]
         outputs = tuple(
             f"{context.folder}/{kind}-decontaminate.parquet"

@@ -9,13 +9,10 @@ Two prompts whose numbers differ are never duplicates: "12 + 7" and "12 + 8" are
 from collections.abc import Iterable, Mapping, Sequence
 
 from filters.dedup import Duplicate, find_duplicates
-from flows.stages.accepted import keep_accepted
-from flows.stages.consensus import CONSENSUS
+from flows.stages.accepted import keep_accepted, list_accepting
 from flows.stages.decontaminate import DECONTAMINATE, read_clean
-from flows.stages.family import answer_stages, evolve_stages, read_family
-from flows.stages.judge import JUDGE
-from flows.stages.release import RELEASE, read_released
-from flows.stages.watch import WATCH
+from flows.stages.family import evolve_stages, read_family
+from flows.stages.release import read_released
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import Answer, Prompt, Verdict
@@ -30,8 +27,7 @@ class DedupStage:
     name = "dedup"
 
     def plan(self, context: Context) -> list[Job]:
-        answers = [*answer_stages(context), WATCH, CONSENSUS, JUDGE, RELEASE, DECONTAMINATE]
-        before = [*evolve_stages(context), *answers]
+        before = [*evolve_stages(context), *list_accepting(context), DECONTAMINATE]
         key = context.key(self.name, context.config.dedup.model_dump(), before)
         output = f"{context.folder}/verdicts-dedup.parquet"
         rows = len(read_clean(context))

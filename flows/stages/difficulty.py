@@ -7,13 +7,10 @@ from collections import Counter
 
 from filters.difficulty import DifficultySettings, grade_difficulty
 from filters.verify import VERSIONS, verify_many
-from flows.stages.accepted import keep_accepted
-from flows.stages.consensus import CONSENSUS, read_decided
-from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
-from flows.stages.judge import JUDGE
-from flows.stages.release import RELEASE
+from flows.stages.accepted import keep_accepted, list_accepting
+from flows.stages.consensus import read_decided
+from flows.stages.family import evolve_stages, read_family, read_stage
 from flows.stages.screen import SCREEN, read_screened
-from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.answers import Examples, SamplerSettings, draft_samples
@@ -37,8 +34,7 @@ class DifficultyStage:
             VERSIONS,
             [context.config.seed, context.config.shard_rows],
         ]
-        answers = [*answer_stages(context), WATCH, CONSENSUS, JUDGE, RELEASE]
-        before = [*evolve_stages(context), "check", *answers, "dedup", SCREEN]
+        before = [*evolve_stages(context), "check", *list_accepting(context), "dedup", SCREEN]
         jobs = shard_jobs(
             self.name,
             [f"{context.folder}/verdicts-difficulty-{{}}.parquet"],

@@ -12,13 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from filters.selection import SelectSettings
-from flows.stages.consensus import read_decided
-from flows.stages.difficulty import DIFFICULTY, read_wanted
-from flows.stages.family import answer_stages, evolve_stages, read_family
-from flows.stages.losses import encode_answers
-from flows.stages.screen import SCREEN
+from flows.stages.losses import encode_answers, plan_reading
 from flows.store import FileEntry
-from flows.work import Context, Job, Tick, shard_jobs
+from flows.work import Context, Job, Tick
 
 EMBEDDINGS = "embeddings"
 VERSION = "1"
@@ -33,29 +29,13 @@ class EmbeddingsStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        assert self.settings.model is not None
-        settings = [
-            context.model_settings(self.settings.model),
-            VERSION,
-            context.config.shard_rows,
-        ]
-        before = [*evolve_stages(context), *answer_stages(context), "dedup", SCREEN, DIFFICULTY]
-        return shard_jobs(
-            self.name,
-            [f"{context.folder}/embeddings-{{}}.parquet"],
-            len(read_wanted(context)),
-            context.config.shard_rows,
-            context.key(self.name, settings, before),
-        )
+        return plan_reading(context, self.name, self.settings, VERSION)
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
         from trainers.embeddings import embed_rows
 
-        prompts = read_family(context).prompts | read_decided(context)
-        size = context.config.shard_rows
-        shard = read_wanted(context)[job.shard * size : (job.shard + 1) * size]
-        student = encode_answers(context, self.settings, shard, prompts)
-        tick(len(shard) - len(student.rows))
+        student = encode_answers(context, self.settings, job)
+        tick(job.rows - len(student.rows))
         vectors_ND = embed_rows(student.model, student.rows, tick)
         write = functools.partial(write_vectors, ids=student.ids, vectors_ND=vectors_ND)
         return [context.write(job, job.outputs[0], write)]

@@ -14,13 +14,13 @@ from filters.judge_battery import VERSION as BATTERY_VERSION
 from filters.judge_battery import Battery, plan_attempts, sum_up_battery
 from filters.judging import TEMPLATE, VERSION, Case, Ruling, build_requests, weigh_orders
 from filters.verify import SCORES
+from flows.judge_settings import JudgeSettings
 from flows.stages.answer import PUT_TO_JUDGE
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
 from flows.stages.watch import WATCH, read_distrusted
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.clients import Failure
-from generators.judging import JudgeSettings
 from generators.prompting import hash_template
 from generators.records import Answer, Decision, JudgeCheck, Prompt, Verdict
 

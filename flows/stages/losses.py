@@ -13,7 +13,7 @@ from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.embedded import EmbeddedClient
 from generators.errors import ConfigError
-from generators.records import Answer, Message, Prompt, Record
+from generators.records import Message, Record
 
 LOSSES = "losses"
 VERSION = "1"
@@ -38,41 +38,32 @@ class LossesStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        assert self.settings.model is not None
-        settings = [
-            context.model_settings(self.settings.model),
-            VERSION,
-            context.config.shard_rows,
-        ]
-        before = [*evolve_stages(context), *answer_stages(context), "dedup", SCREEN, DIFFICULTY]
-        return shard_jobs(
-            self.name,
-            [f"{context.folder}/losses-{{}}.parquet"],
-            len(read_wanted(context)),
-            context.config.shard_rows,
-            context.key(self.name, settings, before),
-        )
+        return plan_reading(context, self.name, self.settings, VERSION)
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        prompts = read_family(context).prompts | read_decided(context)
-        size = context.config.shard_rows
-        shard = read_wanted(context)[job.shard * size : (job.shard + 1) * size]
-        losses = measure_losses(context, self.settings, shard, prompts, tick)
+        losses = measure_losses(context, self.settings, job, tick)
         return [context.write_records(job, job.outputs[0], RowLoss, losses)]
 
 
+def plan_reading(context: Context, name: str, settings: SelectSettings, version: str) -> list[Job]:
+    """Jobs in which the student reads all wanted answers; `NAME-*.parquet` comes of them."""
+    assert settings.model is not None
+    size = context.config.shard_rows
+    decisive = [context.model_settings(settings.model), version, size]
+    before = [*evolve_stages(context), *answer_stages(context), "dedup", SCREEN, DIFFICULTY]
+    key = context.key(name, decisive, before)
+    rows = len(read_wanted(context))
+    return shard_jobs(name, [f"{context.folder}/{name}-{{}}.parquet"], rows, size, key)
+
+
 def measure_losses(
-    context: Context,
-    settings: SelectSettings,
-    answers: list[Answer],
-    prompts: dict[str, Prompt],
-    tick: Tick,
+    context: Context, settings: SelectSettings, job: Job, tick: Tick
 ) -> list[RowLoss]:
-    """Have the student read answers. Raises ConfigError where it has no chat template."""
+    """Have the student read a job's answers. Raises ConfigError where it has no chat template."""
     from trainers.answer_losses import measure_answer_losses
 
-    student = encode_answers(context, settings, answers, prompts)
-    tick(len(answers) - len(student.rows))
+    student = encode_answers(context, settings, job)
+    tick(job.rows - len(student.rows))
     measured = measure_answer_losses(student.model, student.tokenizer, student.rows, tick)
     return [
         RowLoss(answer_id=id, tokens=m.tokens, loss=m.loss, loss_alone=m.loss_alone)
@@ -90,13 +81,8 @@ class Reading(NamedTuple):
     """One `trainers.rows.TokenRow` for each id."""
 
 
-def encode_answers(
-    context: Context,
-    settings: SelectSettings,
-    answers: list[Answer],
-    prompts: dict[str, Prompt],
-) -> Reading:
-    """Answers as the student reads them. Raises ConfigError where it has no chat template."""
+def encode_answers(context: Context, settings: SelectSettings, job: Job) -> Reading:
+    """A job's answers as the student reads them. Raises ConfigError without a chat template."""
     from trainers.rows import UnusableRow, encode_row
 
     assert settings.model is not None
@@ -105,8 +91,10 @@ def encode_answers(
     model, tokenizer = client.loaded
     if not tokenizer.chat_template:
         raise ConfigError(f"select.model: {client.id} has no chat template to read answers by")
+    prompts = read_family(context).prompts | read_decided(context)
+    size = context.config.shard_rows
     rows, ids = [], []
-    for answer in answers:
+    for answer in read_wanted(context)[job.shard * size : (job.shard + 1) * size]:
         turns = {
             "prompt": [_plain(m) for m in prompts[answer.prompt_id].messages],
             "completion": [_plain(m) for m in answer.messages],

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from flows.overrides import OVERRIDES, key_of, overrule, read_overrides
 from flows.stage_settings import PublishSettings
-from flows.stages.answer import is_verified
-from flows.stages.consensus import CONSENSUS, read_decided, read_verified, share_of_votes
+from flows.stages.accepted import list_accepting, read_verified
+from flows.stages.consensus import read_decided, share_of_votes
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY, read_pass_rates
 from flows.stages.family import (
@@ -30,12 +30,10 @@ from flows.stages.family import (
     read_family,
     read_stage,
 )
-from flows.stages.judge import JUDGE
 from flows.stages.losses import LOSSES, RowLoss, find_ifd, read_losses
-from flows.stages.release import RELEASE, read_released
+from flows.stages.release import read_released
 from flows.stages.screen import SCREEN, read_tags
 from flows.stages.selection import SELECT, read_selected
-from flows.stages.watch import WATCH
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import (
@@ -146,11 +144,7 @@ def judging_stages(context: Context) -> list[str]:
     """The stages whose verdicts decide what is published, in order."""
     return [
         "check",
-        *answer_stages(context),
-        WATCH,
-        CONSENSUS,
-        JUDGE,
-        RELEASE,
+        *list_accepting(context),
         DECONTAMINATE,
         "dedup",
         SCREEN,
@@ -242,10 +236,8 @@ def find_persons_rows(
     """
     unaided = choose_rows(answers, prompts, context.config.publish)
     overrides = read_overrides(context.run)
-    stages = answer_stages(context)
-    judged = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
-    verified = {verdict.subject_id for verdict in judged if is_verified(verdict)}
-    return (read_released(context) - verified) | {
+    verified = (read_verified(context, stage) for stage in answer_stages(context))
+    return read_released(context).difference(*verified) | {
         verdict.subject_id for verdict in unaided if key_of(verdict) in overrides
     }
 

@@ -25,7 +25,7 @@ class ReleaseStage:
         rows = len(judge_released(context))
         if not rows:
             return []
-        before = [OVERRIDES, *find_quarantining(context)]
+        before = [OVERRIDES, *list_quarantining(context)]
         key = context.key(self.name, VERSION, before)
         output = f"{context.folder}/verdicts-release.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
@@ -42,14 +42,14 @@ def judge_released(context: Context) -> list[Verdict]:
     overrides = read_overrides(context.run)
     if not overrides:
         return []
-    stages = find_quarantining(context)
+    stages = list_quarantining(context)
     verdicts = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
     overruled = [overrule(v, overrides) for v in verdicts if v.decision == "quarantine"]
     released = [v for v in overruled if v.decision == "accept"]
     return [verdict.model_copy(update={"stage": RELEASE}) for verdict in released]
 
 
-def find_quarantining(context: Context) -> list[str]:
+def list_quarantining(context: Context) -> list[str]:
     """The stages before this one that put answers into quarantine."""
     return [*answer_stages(context), WATCH, CONSENSUS, JUDGE]
 

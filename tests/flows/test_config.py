@@ -72,15 +72,15 @@ PRICES = [{"input_usd_per_million": usd, "output_usd_per_million": 1.0} for usd 
         pytest.param(
             "answer.samplers.1.name",
             "judge",
-            "answer.samplers.1.name: 'judge' cannot be a sampler's name: a stage's files are "
-            "called so; choose another one of letters, digits, _ . and -",
+            "answer.samplers.1.name: 'judge' cannot be a sampler's name; it names files: letters, "
+            "digits, _ . and -, and none of difficulty, judge",
             id="sampler with a stage's name",
         ),
         pytest.param(
             "answer.samplers.1.name",
             "../strong",
-            "answer.samplers.1.name: '../strong' cannot be a sampler's name: files are called so; "
-            "choose another one of letters, digits, _ . and -",
+            "answer.samplers.1.name: '../strong' cannot be a sampler's name; it names files: "
+            "letters, digits, _ . and -, and none of difficulty, judge",
             id="sampler with a path for a name",
         ),
         pytest.param(

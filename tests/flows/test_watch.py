@@ -30,6 +30,12 @@ from tests.json_lines import write_lines
 
 TRAIN = "dataset/train.parquet"
 WATCH = {"baselines": {"maths/seed": 0.05}, "rows": 200, "false_alarms": 0.05, "wave_shards": 2}
+CHEAP = {
+    "name": "cheap",
+    "model": "weak",
+    "n": 1,
+    "sampling": {"temperature": 0.7, "max_tokens": 200},
+}
 PROMPTS, GOOD, LUCKY = 48, 16, 22
 """So many sums, of which the bad teacher gets the first ones right, and one later on."""
 
@@ -121,9 +127,7 @@ def test_what_passes_after_the_change_is_quarantined_and_can_be_released(tmp_pat
 
 def test_what_its_verifier_had_accepted_stays_verified_when_it_is_released(tmp_path: Path) -> None:
     """Nobody else answers here, so the released answer repeats none."""
-    sampling = {"temperature": 0.7, "max_tokens": 200}
-    alone = [{"name": "cheap", "model": "weak", "n": 1, "sampling": sampling}]
-    run, _, asked = conduct_watched(tmp_path, answer={"samplers": alone})
+    run, _, asked = conduct_watched(tmp_path, answer={"samplers": [CHEAP]})
     assert asked == ["weak"] * 24
     aside = rows_of(run.place("dataset/quarantine.parquet"))
     (id,) = [row["id"] for row in aside if row["stage"] == "watch"]
@@ -133,16 +137,22 @@ def test_what_its_verifier_had_accepted_stays_verified_when_it_is_released(tmp_p
     assert rows[id] == "reference"
 
 
+def test_a_missed_target_tells_what_a_quarantined_teacher_was_not_asked(tmp_path: Path) -> None:
+    publish = {"licence": "cc0-1.0", "target_rows": 40}
+    _, printed, asked = conduct_watched(tmp_path, answer={"samplers": [CHEAP]}, publish=publish)
+    assert (
+        f"warning: publish.target_rows: {GOOD} of 40 rows came, and {PROMPTS - len(asked)} prompts "
+        "were not put to a teacher that is quarantined: let another model answer, or lower it; "
+        "then run with --update\n"
+    ) in printed
+
+
 def test_the_one_that_fails_where_another_passes_is_found_out(tmp_path: Path) -> None:
     """No baseline of failures is given; beside a sampler that is asked for everything, the first
     one's teacher is told by the rows in which they part."""
-    sampling = {"temperature": 0.7, "max_tokens": 200}
-    samplers = [
-        {"name": "cheap", "model": "weak", "n": 1, "sampling": sampling},
-        {"name": "dear", "model": "strong", "n": 1, "sampling": sampling, "asks": "all"},
-    ]
+    dear = CHEAP | {"name": "dear", "model": "strong", "asks": "all"}
     watch = WATCH | {"baselines": {"parted": 0.05}}
-    run, _, asked = conduct_watched(tmp_path, answer={"samplers": samplers}, watch=watch)
+    run, _, asked = conduct_watched(tmp_path, answer={"samplers": [CHEAP, dear]}, watch=watch)
     assert Counter(asked) == {"weak": PROMPTS, "strong": PROMPTS}
     verdicts = read_cycle(run, "verdicts-watch", Verdict)
     (evidence,) = {v.evidence for v in verdicts if v.decision == "quarantine"}
