@@ -13,10 +13,8 @@ import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +22,7 @@ from typing import NamedTuple
 from dedup_peers.task import THRESHOLD, compare, shingle
 from paired import describe_machine, write_result
 from peers import CACHE, Unavailable, check_output, install_peer
+from typed_command import run_command
 
 HERE = Path(__file__).parent
 PEERS = {"datasketch": "datasketch==2.0.0", "text_dedup": "text-dedup==0.4.0"}
@@ -227,7 +226,7 @@ def tell_million(folder: Path) -> Iterator[str]:
         ("`--index`, the same rows again", ["--index", index]),
     ):
         output = folder / "lines.jsonl"
-        seconds, peak = run_command(file, options, output)
+        seconds, peak = run_command("dedup", file, ["--json", *options], output)
         with output.open(encoding="utf-8") as lines:
             rows = map(json.loads, lines)
             found = {r["id"]: [r["duplicate_of"]] for r in rows if r["duplicate_of"] is not None}
@@ -237,21 +236,6 @@ def tell_million(folder: Path) -> Iterator[str]:
             f"| {name or 'without an index'} | {seconds / 60:.1f} | {MILLION / seconds:,.0f} "
             f"| {peak:.0f} | {share:.5f} | {size} |"
         )
-
-
-def run_command(file: Path, options: Sequence[str | Path], output: Path) -> tuple[float, float]:
-    """Seconds and peak MiB of the command as a person types it."""
-    command = [sys.executable, "-m", "flows.cli", "dedup", file, "--json", *options]
-    started = time.perf_counter()
-    with (
-        output.open("w", encoding="utf-8") as stdout,
-        subprocess.Popen(command, stdout=stdout) as p,
-    ):
-        _, status, usage = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-    if p.returncode:
-        raise SystemExit(f"tutelage dedup ended with {p.returncode}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
 def write_rows(file: Path, texts: Mapping[str, str]) -> None:
