@@ -1,8 +1,10 @@
 """Every outcome ever paid for, in a database that all runs share: what each database does alike.
 
 A row is durable before `record` returns, and many rows share one flush to the disk: what arrives
-while a transaction is being committed goes into the next one. So do look-ups share a query. The
-database is used in one thread of the journal's own, from any event loop and any thread. Several
+while a transaction is being committed goes into the next one. So do look-ups share a query. It may
+be used from any event loop and any thread, and has a thread of its own for whatever may take time;
+where a database takes rows in next to no time they are written in the event loop, at the end of the
+turn they came in, because crossing into a thread costs more than such a write. Several
 processes may share it; of two outcomes under one key the first one stays. A row that does not match
 its checksum is dropped and counts as not there.
 
@@ -91,6 +93,7 @@ class DatabaseJournal(ABC):
         self._writes: list[_Call[list[NewRow], dict[str, Outcome]]] = []
         self._finds: list[_Call[Sequence[str], dict[str, Outcome]]] = []
         self._lock = Lock()
+        self._closed = True
 
     def __enter__(self) -> Self:
         return self.open()
@@ -100,6 +103,7 @@ class DatabaseJournal(ABC):
 
     def open(self) -> Self:
         """Connect; an empty place is made a journal."""
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         try:
             self._thread.submit(self._connect).result()
@@ -110,6 +114,9 @@ class DatabaseJournal(ABC):
 
     def close(self) -> None:
         """Write what is still waiting and disconnect."""
+        with self._lock:
+            self._closed = True
+        self._thread.submit(self._serve, self._writes, self._write).result()
         self._thread.submit(self._disconnect).result()
         self._thread.shutdown()
 
@@ -125,7 +132,7 @@ class DatabaseJournal(ABC):
         if not outcomes:
             return {}
         rows = [make_row(key, o, model=model, run=self.run) for key, o in outcomes.items()]
-        stored = await self._call(self._writes, rows, self._write)
+        stored = await self._call(self._writes, rows, self._write, self._start_writing)
         return {key: outcome for key, outcome in stored.items() if outcome != outcomes[key]}
 
     def stats(self) -> JournalStats:
@@ -151,34 +158,61 @@ class DatabaseJournal(ABC):
     def _transact(self, work: Callable[[Table], T], aim: Aim) -> T:
         """Do work whole or not at all, durably; raises what goes wrong as RunError."""
 
+    def _add_here(self, rows: Sequence[NewRow]) -> int | None:
+        """Write rows in the calling thread and count those written, if that takes next to no time;
+        None if the journal's own thread is to do it."""
+        return None
+
     async def _call(
-        self, calls: list[_Call[W, T]], wanted: W, work: Callable[[list[W]], list[T]]
+        self,
+        calls: list[_Call[W, T]],
+        wanted: W,
+        work: Callable[[list[W]], list[T]],
+        start: Callable[[], object] | None = None,
     ) -> T:
-        """Have work done in the journal's thread, for all calls at once that come till then."""
+        """Have work done for all calls at once that come till it begins: in the journal's thread,
+        or as `start` says."""
         call: _Call[W, T] = _Call(wanted, asyncio.get_running_loop().create_future())
         with self._lock:
-            if not calls:
-                # Raises when the journal is closed, before anybody could wait for nothing.
+            if self._closed:  # Raised before anybody could wait for nothing.
+                raise RuntimeError(f"{self.place}: the journal is closed")
+            if not calls and start is None:
                 self._thread.submit(self._serve, calls, work)
+            elif not calls and start is not None:
+                start()
             calls.append(call)
         return await call.told
 
+    def _start_writing(self) -> None:
+        """What else arrives in this turn of the event loop shares the write."""
+        asyncio.get_running_loop().call_soon(self._serve_here)
+
+    def _serve_here(self) -> None:
+        """Write all that waits and tell those who wait; what takes time is left to the thread."""
+        served = self._take(self._writes)
+        if not served:
+            return  # The journal was closed meanwhile, and wrote all.
+        rows = [*chain(*(call.wanted for call in served))]
+        if self._add_here(rows) == len(rows):
+            _tell_all(served, [{}] * len(served))
+        else:
+            self._thread.submit(self._serve, served, self._write)
+
+    def _take(self, calls: list[_Call[W, T]]) -> list[_Call[W, T]]:
+        """The calls that wait; whoever calls next begins anew."""
+        with self._lock:
+            taken = calls[:]
+            calls.clear()
+        return taken
+
     def _serve(self, calls: list[_Call[W, T]], work: Callable[[list[W]], list[T]]) -> None:
         """Do what all calls want, and tell those who still wait for it."""
-        with self._lock:
-            served = calls[:]
-            calls.clear()
+        served = self._take(calls)
         try:
             results = work([call.wanted for call in served])
         except Exception as error:
             results = [error] * len(served)
-        told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[T], T | Exception]]] = {}
-        for call, result in zip(served, results, strict=True):
-            told.setdefault(call.told.get_loop(), []).append((call.told, result))
-        for loop, results in told.items():
-            # Once for each loop: every wake-up is a struggle for the interpreter's lock.
-            with suppress(RuntimeError):  # closed meanwhile: nobody waits there
-                loop.call_soon_threadsafe(_tell, results)
+        _tell_all(served, results)
 
     def _write(self, wanted: list[list[NewRow]]) -> list[dict[str, Outcome]]:
         """Write, and where not every key was new, look up what is stored."""
@@ -199,6 +233,17 @@ class DatabaseJournal(ABC):
             self._damaged += len(read.damaged)
         sound = read.sound
         return [{key: sound[key] for key in own if key in sound} for own in wanted]
+
+
+def _tell_all(served: Sequence[_Call[W, T]], results: Sequence[T | Exception]) -> None:
+    """Give each call its result, in its own event loop."""
+    told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[T], T | Exception]]] = {}
+    for call, result in zip(served, results, strict=True):
+        told.setdefault(call.told.get_loop(), []).append((call.told, result))
+    for loop, pairs in told.items():
+        # Once for each loop: every wake-up is a struggle for the interpreter's lock.
+        with suppress(RuntimeError):  # closed meanwhile: nobody waits there
+            loop.call_soon_threadsafe(_tell, pairs)
 
 
 def _tell(results: Iterable[tuple[asyncio.Future[T], T | Exception]]) -> None:

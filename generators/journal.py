@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from threading import Lock
+from typing import Any, Self
 
 from generators.database_journal import Aim, DatabaseJournal, T, Table
 from generators.errors import RunError
@@ -34,6 +35,10 @@ STEPS = (
 """What makes each version of the file out of the one before; a new file goes through all."""
 SCHEMA_VERSION = len(STEPS)
 BUSY_TIMEOUT_S = 60
+SLOW_WRITE_S = 0.005
+"""A write that takes longer holds an event loop up: the disk is slow, or busy."""
+SLOW_PAUSE_S = 1.0
+"""So long the journal's thread writes after a slow write in an event loop."""
 FEW_ROWS = 256
 """So many are written by one statement, out of one text; SQLite holds no text of a gigabyte."""
 
@@ -56,6 +61,8 @@ class SqliteJournal(DatabaseJournal):
     def __init__(self, path: str | Path, *, run: str = "") -> None:
         super().__init__(str(path), run)
         self.path = Path(path)
+        self._here_lock = Lock()
+        self._slow_until = 0.0
 
     def open(self) -> Self:
         """Open the file, or make it with its folder."""
@@ -72,7 +79,8 @@ class SqliteJournal(DatabaseJournal):
         while True:
             with self._explaining():
                 try:
-                    self._connection = self._connect_once()
+                    self._connection = self._connect_once(BUSY_TIMEOUT_S)
+                    self._here = self._connect_once(0, check_same_thread=False)
                     return
                 except sqlite3.OperationalError as error:
                     busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
@@ -81,7 +89,26 @@ class SqliteJournal(DatabaseJournal):
             time.sleep(0.01)
 
     def _disconnect(self) -> None:
+        with self._here_lock:
+            self._here.close()
         self._connection.close()
+
+    def _add_here(self, rows: Sequence[NewRow]) -> int | None:
+        """Over a connection of its own, which waits for no lock."""
+        began = time.monotonic()
+        if len(rows) > FEW_ROWS or began < self._slow_until:
+            return None
+        if not self._here_lock.acquire(blocking=False):
+            return None
+        try:
+            return _SqliteTable(self._here).add(rows)
+        except sqlite3.Error:
+            return None  # The thread tries again, and says what is wrong.
+        finally:
+            self._here_lock.release()
+            ended = time.monotonic()
+            if ended - began > SLOW_WRITE_S:
+                self._slow_until = ended + SLOW_PAUSE_S
 
     def _transact(self, work: Callable[[Table], T], aim: Aim) -> T:
         table = _SqliteTable(self._connection)
@@ -91,8 +118,8 @@ class SqliteJournal(DatabaseJournal):
             with _transaction(self._connection, "DEFERRED" if aim == "scan" else "IMMEDIATE"):
                 return work(table)
 
-    def _connect_once(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    def _connect_once(self, timeout_s: float, **options: Any) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=timeout_s, isolation_level=None, **options)
         try:
             self._prepare(connection)
         except BaseException:

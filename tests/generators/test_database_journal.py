@@ -150,7 +150,7 @@ def test_closed_journal_lets_nobody_wait(place: str) -> None:
         await asyncio.wait_for(journal.record({key: respond("late")}, model="m"), 5)
 
     for key in "ab":
-        with pytest.raises(RuntimeError, match="after shutdown"):
+        with pytest.raises(RuntimeError, match="the journal is closed"):
             asyncio.run(record(key))
 
 

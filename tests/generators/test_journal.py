@@ -1,8 +1,11 @@
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Thread, current_thread
 
 import pytest
 
@@ -24,10 +27,10 @@ def test_calls_during_a_commit_share_the_next_one(tmp_path: Path) -> None:
     done = []
 
     async def use_much(journal: SqliteJournal) -> list[dict[str, Outcome]]:
-        journal._thread.submit(
-            journal._connection.set_trace_callback,
-            lambda sql: done.append(sql.split()[0]),
-        ).result()
+        for connection in (journal._here, journal._connection):
+            journal._thread.submit(
+                connection.set_trace_callback, lambda sql: done.append(sql.split()[0])
+            ).result()
         await asyncio.gather(
             *(journal.record({str(i): respond(str(i))}, model="m") for i in range(200))
         )
@@ -56,10 +59,48 @@ def test_what_no_one_text_can_hold_is_written_all_the_same(tmp_path: Path) -> No
 
 def test_synchronous_and_write_ahead_log_are_on(tmp_path: Path) -> None:
     with SqliteJournal(tmp_path / "journal.sqlite") as journal:
-        ask = journal._connection.execute
-        assert journal._thread.submit(lambda: ask("PRAGMA synchronous").fetchone()).result() == (2,)
-        mode = journal._thread.submit(lambda: ask("PRAGMA journal_mode").fetchone()).result()
-        assert mode == (b"wal",)
+        for connection in (journal._here, journal._connection):
+            settings = [
+                journal._thread.submit(
+                    lambda c=connection, name=name: c.execute(f"PRAGMA {name}").fetchone()
+                ).result()
+                for name in ("synchronous", "journal_mode")
+            ]
+            assert settings == [(2,), (b"wal",)]
+
+
+def test_turn_of_the_event_loop_is_written_in_it(tmp_path: Path) -> None:
+    """Unless the file is locked, or the disk was slow: then the journal's thread writes."""
+    threads: list[str] = []
+
+    async def record(journal: SqliteJournal, key: str) -> None:
+        await journal.record({key: respond(key)}, model="m")
+
+    def note(_: str) -> None:
+        threads.append(current_thread().name)
+
+    path = tmp_path / "journal.sqlite"
+    with SqliteJournal(path) as journal, closing(sqlite3.connect(path)) as other:
+        for connection in (journal._here, journal._connection):
+            journal._thread.submit(connection.set_trace_callback, note).result()
+        asyncio.run(record(journal, "a"))
+        assert threads == ["MainThread"]
+
+        threads.clear()
+        other.execute("BEGIN IMMEDIATE")
+        waiting = Thread(target=lambda: asyncio.run(record(journal, "b")), name="loop")
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        other.execute("ROLLBACK")
+        waiting.join()
+        assert threads == ["loop", "journal_0"]
+
+        threads.clear()
+        journal._slow_until = time.monotonic() + 60
+        asyncio.run(record(journal, "c"))
+        assert threads == ["journal_0"]
+    assert load(str(path), "a", "b", "c") == {key: respond(key) for key in "abc"}
 
 
 def test_full_disk_says_where_and_what_to_do(tmp_path: Path) -> None:
@@ -68,7 +109,8 @@ def test_full_disk_says_where_and_what_to_do(tmp_path: Path) -> None:
 
     with SqliteJournal(path) as journal:
         # SQLite's own limit raises the very error that a full disk raises.
-        journal._thread.submit(journal._connection.execute, "PRAGMA max_page_count = 8").result()
+        for connection in (journal._here, journal._connection):
+            journal._thread.submit(connection.execute, "PRAGMA max_page_count = 8").result()
         with pytest.raises(RunError, match=r"journal\.sqlite: .* is full; make room") as raised:
             asyncio.run(journal.record({"b": respond("x" * 100_000)}, model="m"))
         assert str(path) in str(raised.value)
