@@ -4,6 +4,9 @@
 few-shot prompts repeat their examples in every row. Here the longest prefix common to the batch
 is read once, the rest once per distinct prompt, and only then is the cache forked into samples.
 Each row draws from a generator of its own, so a batch is reproducible from its rows' seeds.
+
+A second model of the same vocabulary may have a say in every token (`Mixture`): both read the same
+rows, each with a cache of its own.
 """
 
 import random
@@ -14,18 +17,38 @@ import torch
 from torch import Tensor
 
 from generators.clients import Sampling, Stopped
+from generators.errors import ConfigError
 
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch once fewer than this share of its rows is still running."""
+
+
+class Mixture(NamedTuple):
+    """A second model in the draw: tokens come from weight·p + (1 - weight)·q, q the first's.
+
+    Both distributions are taken at temperature 1, over the ids that both have logits for;
+    `Sampling.temperature` and `top_p` then act on the mixture.
+    """
+
+    model: Any
+    weight: float
 
 
 class Decoded(NamedTuple):
     text: str
     tokens: int
     logprobs: tuple[float, ...]
-    """Of the sampled tokens under the model itself, at temperature 1, in nats."""
+    """Of the sampled tokens under the model itself, at temperature 1, in nats; five decimals."""
     ended: bool
     """False when `max_tokens` cut the text off."""
+    ids: tuple[int, ...]
+    """The sampled tokens, the end token included where one ended the text."""
+    exact_logprobs: tuple[float, ...]
+    """`logprobs`, not rounded."""
+    second_logprobs: tuple[float, ...]
+    """The same under the mixture's second model; empty without one."""
+    mixture_logprobs: tuple[float, ...]
+    """The same under the mixture; empty without one."""
 
 
 class _Row:
@@ -36,7 +59,31 @@ class _Row:
         self.random = random.Random(seed)
         self.ids: list[int] = []
         self.logprobs: list[float] = []
+        self.second_logprobs: list[float] = []
+        self.mixture_logprobs: list[float] = []
         self.text: str | None = None
+
+
+class _Reader:
+    """What one model has read of the running rows."""
+
+    def __init__(
+        self, model: Any, prompts: Sequence[Sequence[int]], vocabulary: int | None
+    ) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+        logits_BV, self.cache, self.mask_BT = read_prompts(model, prompts)
+        self.logits_BV = logits_BV[:, :vocabulary]
+
+    def keep(self, rows_B: Tensor) -> None:
+        self.cache.batch_select_indices(rows_B)
+        self.mask_BT = self.mask_BT[rows_B]
+
+    def read(self, tokens_B: Tensor) -> None:
+        ones_B1 = self.mask_BT.new_ones(len(tokens_B), 1)
+        self.mask_BT = torch.cat([self.mask_BT, ones_B1], dim=1)
+        logits_BV = _read(self.model, tokens_B[:, None], self.mask_BT, self.cache)
+        self.logits_BV = logits_BV[:, : self.vocabulary]
 
 
 def decode_batch(
@@ -47,23 +94,32 @@ def decode_batch(
     sampling: Sampling,
     end_ids: frozenset[int],
     is_stopped: Callable[[], bool] = lambda: False,
+    *,
+    mixture: Mixture | None = None,
+    vocabulary: int | None = None,
 ) -> list[Decoded]:
     """Sample one completion for each row.
 
     `prompts` are token ids, non-empty, one per row; equal prompts are read once. `seeds` are the
     rows' own. Generation ends at any of `end_ids`, before any of `sampling.stop`, or after
-    `sampling.max_tokens` tokens. Raises Stopped as soon as `is_stopped` says so.
+    `sampling.max_tokens` tokens. Given a `vocabulary`, ids from it on (which pad a head to a round
+    number) are neither drawn nor counted in. Raises Stopped as soon as `is_stopped` says so, and
+    ConfigError for a mixture whose weight is no share.
     """
+    models = [model]
+    if mixture is not None:
+        _check_weight(mixture.weight)
+        models.append(mixture.model)
     rows = [_Row(index, seed) for index, seed in enumerate(seeds)]
     if is_stopped():
         raise Stopped("decoding was broken off")
     with torch.inference_mode():
-        logits_BV, cache, mask_BT = read_prompts(model, prompts)
+        readers = [_Reader(each, prompts, vocabulary) for each in models]
         running = list(rows)
         for step in range(sampling.max_tokens):
             if is_stopped():
                 raise Stopped("decoding was broken off")
-            tokens_B = _sample(logits_BV, running, sampling)
+            tokens_B = _choose(readers, running, sampling, mixture)
             for row in running:
                 _close_if_ended(row, tokenizer, end_ids, sampling)
             alive = [i for i, row in enumerate(running) if row.text is None]
@@ -71,11 +127,12 @@ def decode_batch(
                 break
             if len(alive) < COMPACT_BELOW * len(running):
                 keep_B = torch.tensor(alive)
-                cache.batch_select_indices(keep_B)
-                mask_BT, tokens_B = mask_BT[keep_B], tokens_B[keep_B]
+                for reader in readers:
+                    reader.keep(keep_B)
+                tokens_B = tokens_B[keep_B]
                 running = [running[i] for i in alive]
-            mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(running), 1)], dim=1)
-            logits_BV = _read(model, tokens_B[:, None], mask_BT, cache)
+            for reader in readers:
+                reader.read(tokens_B)
     return [_decoded(row, tokenizer) for row in rows]
 
 
@@ -127,20 +184,59 @@ def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     return next((i for i in range(limit) if first[i] != last[i]), limit)
 
 
+def _choose(
+    readers: Sequence[_Reader], rows: Sequence[_Row], sampling: Sampling, mixture: Mixture | None
+) -> Tensor:
+    """Sample from the one model, or from the mixture of both."""
+    if mixture is None:
+        return _sample(readers[0].logits_BV, rows, sampling)
+    own_BV, second_BV = (reader.logits_BV for reader in readers)
+    return _sample_mixed(own_BV, second_BV, mixture.weight, rows, sampling)
+
+
 def _sample(logits_BV: Tensor, rows: Sequence[_Row], sampling: Sampling) -> Tensor:
     """Append a token to each row that still runs; return all rows' tokens [rows]."""
     logprobs_BV = logits_BV.float().log_softmax(dim=-1)
-    if sampling.temperature == 0:
-        tokens_B = logprobs_BV.argmax(dim=-1)
-    else:
-        draws = [row.random.random() for row in rows]
-        tokens_B = _draw(logprobs_BV / sampling.temperature, draws, sampling.top_p)
-    chosen_B = logprobs_BV.gather(1, tokens_B[:, None])[:, 0]
-    for row, token, logprob in zip(rows, tokens_B.tolist(), chosen_B.tolist(), strict=True):
+    tokens_B = _pick(logprobs_BV, rows, sampling)
+    for row, token, logprob in zip(
+        rows, tokens_B.tolist(), _gather(logprobs_BV, tokens_B), strict=True
+    ):
         if row.text is None:
             row.ids.append(token)
             row.logprobs.append(logprob)
     return tokens_B
+
+
+def _sample_mixed(
+    own_BV: Tensor, second_BV: Tensor, weight: float, rows: Sequence[_Row], sampling: Sampling
+) -> Tensor:
+    """Like `_sample`, from the mixture of two models; each row keeps what all three thought."""
+    width = min(own_BV.shape[1], second_BV.shape[1])  # heads may be padded to other sizes
+    own_BV, second_BV = (
+        logits_BV[:, :width].float().log_softmax(dim=-1) for logits_BV in (own_BV, second_BV)
+    )
+    shares = torch.tensor([weight, 1 - weight]).log().tolist()
+    mixed_BV = torch.logaddexp(second_BV + shares[0], own_BV + shares[1])
+    tokens_B = _pick(mixed_BV, rows, sampling)
+    scores = (_gather(each_BV, tokens_B) for each_BV in (own_BV, second_BV, mixed_BV))
+    for row, token, own, second, mixed in zip(rows, tokens_B.tolist(), *scores, strict=True):
+        if row.text is None:
+            row.ids.append(token)
+            row.logprobs.append(own)
+            row.second_logprobs.append(second)
+            row.mixture_logprobs.append(mixed)
+    return tokens_B
+
+
+def _pick(logprobs_BV: Tensor, rows: Sequence[_Row], sampling: Sampling) -> Tensor:
+    if sampling.temperature == 0:
+        return logprobs_BV.argmax(dim=-1)
+    draws = [row.random.random() for row in rows]
+    return _draw(logprobs_BV / sampling.temperature, draws, sampling.top_p)
+
+
+def _gather(logprobs_BV: Tensor, tokens_B: Tensor) -> list[float]:
+    return logprobs_BV.gather(1, tokens_B[:, None])[:, 0].tolist()
 
 
 def _draw(scores_BV: Tensor, draws: Sequence[float], top_p: float) -> Tensor:
@@ -175,4 +271,18 @@ def _close_if_ended(row: _Row, tokenizer: Any, end_ids: frozenset[int], sampling
 def _decoded(row: _Row, tokenizer: Any) -> Decoded:
     ended = row.text is not None
     text = row.text if row.text is not None else tokenizer.decode(row.ids)
-    return Decoded(text, len(row.ids), tuple(round(p, 5) for p in row.logprobs), ended)
+    return Decoded(
+        text=text,
+        tokens=len(row.ids),
+        logprobs=tuple(round(p, 5) for p in row.logprobs),
+        ended=ended,
+        ids=tuple(row.ids),
+        exact_logprobs=tuple(row.logprobs),
+        second_logprobs=tuple(row.second_logprobs),
+        mixture_logprobs=tuple(row.mixture_logprobs),
+    )
+
+
+def _check_weight(weight: float) -> None:
+    if not 0 <= weight <= 1:
+        raise ConfigError(f"mixture weight {weight}: must be from 0 (the model alone) to 1")

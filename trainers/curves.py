@@ -10,8 +10,9 @@ from trainers.metrics import read_metrics
 RAW, SMOOTH, MARKS = "#9db4c8", "#1f4e79", ("#b5492b", "#3c7a4e", "#7a5aa6", "#a57a1c")
 
 
-def plot_curves(metrics: Path, picture: Path) -> Path:
-    """Draw the loss (raw and smoothed) and, below it, what was evaluated between the steps.
+def plot_curves(metrics: Path, picture: Path, *, unit: str = "token") -> Path:
+    """Draw the loss by `unit` (raw and smoothed) and, below it, what was evaluated between the
+    steps.
 
     The picture's ending (.svg, .png) decides its format. Raises InputError without a step.
     """
@@ -34,6 +35,7 @@ def plot_curves(metrics: Path, picture: Path) -> Path:
         figure = Figure(figsize=(7.2, height), layout="constrained")
         axes = figure.subplots(1 + len(groups), 1, sharex=True, squeeze=False)[:, 0]
         _draw_loss(axes[0], [line["step"] for line in steps], [line["loss"] for line in steps])
+        axes[0].set_ylabel(f"loss (nats per {unit})")
         for axis, (name, points) in zip(axes[1:], groups.items(), strict=True):
             _draw_evaluation(axis, name, points)
         axes[-1].set_xlabel("step")
@@ -66,7 +68,6 @@ def _group_evaluations(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, l
 def _draw_loss(axis: Any, steps: Sequence[int], losses: Sequence[float]) -> None:
     axis.plot(steps, losses, color=RAW, linewidth=1, label="each step")
     axis.plot(steps, smooth(losses), color=SMOOTH, linewidth=2, label="smoothed")
-    axis.set_ylabel("loss (nats per token)")
     axis.legend(frameon=False)
 
 

@@ -1,4 +1,4 @@
-"""A model's logits at chosen positions only.
+"""A model's logits, or the hidden states that its head reads, at chosen positions only.
 
 A language model's head is the dearest part of a small model's step (a 135M model spends a fifth
 of its weights on it, and its output is [tokens, vocabulary]), while a prompt's tokens need
@@ -7,13 +7,15 @@ forward pass: whatever wraps the model (data parallel, autocast, adapters) or fo
 (soft-capping) stays in force.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+Layout = Literal["grouped", "packed"]
+"""How a batch's rows go through a model."""
 STRETCH = 1.5
 """How much longer than its shortest row a group's longest may be."""
 BATCH_TOKENS = 4_096
@@ -21,27 +23,99 @@ BATCH_TOKENS = 4_096
 
 
 def compute_logits(
-    model: Any, input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
+    model: Any,
+    input_ids_BT: Tensor,
+    attention_mask_BT: Tensor,
+    positions_BT: Tensor,
+    layout: Layout = "grouped",
 ) -> Tensor:
     """Logits [N, V] at the N positions that are True, in row-major order.
 
-    Rows are padded on the right. Rows of like length go through the model together, so that one
-    long row does not make fifteen short ones cost as much as itself; a wrapped model (data
-    parallel) is called once, as such wrappers expect.
+    Rows are padded on the right. `grouped`: rows of like length go through the model together, so
+    that one long row does not make fifteen short ones cost as much as itself. `packed`: all rows
+    stand in one line without padding, and attention stays within each; for processors whose
+    attention takes such lines at no extra cost. A wrapped model (data parallel) is called once, as
+    such wrappers expect.
     """
+
+    def read(inputs: dict[str, Tensor], chosen_BT: Tensor) -> Tensor:
+        with _before_head(model, lambda states_BTD: states_BTD[chosen_BT]):
+            return model(**inputs, use_cache=False).logits
+
+    return _read(model, read, input_ids_BT, attention_mask_BT, positions_BT, layout)
+
+
+def compute_hidden(
+    model: Any,
+    input_ids_BT: Tensor,
+    attention_mask_BT: Tensor,
+    positions_BT: Tensor,
+    layout: Layout = "grouped",
+) -> Tensor:
+    """The hidden states [N, D] that the head would read at the N positions that are True; the head
+    itself reads nothing. Rows, order and layout are as for `compute_logits`."""
+
+    def read(inputs: dict[str, Tensor], chosen_BT: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+
+        def keep(states_BTD: Tensor) -> Tensor:
+            seen.append(states_BTD[chosen_BT])
+            return states_BTD[:, :0]
+
+        with _before_head(model, keep):
+            model(**inputs, use_cache=False)
+        return seen[0]
+
+    return _read(model, read, input_ids_BT, attention_mask_BT, positions_BT, layout)
+
+
+def find_head_weight(model: Any) -> Tensor | None:
+    """The head's weight [V, D], if logits are nothing but `hidden @ weight.T`.
+
+    None where the head has a bias or an adapter, or where something follows it (soft-capping, a
+    scale): a probe of two tokens tells.
+    """
+    head = getattr(model, "module", model).get_output_embeddings()
+    if type(head) is not nn.Linear or head.bias is not None:
+        return None
+    device = head.weight.device
+    ids_BT = torch.tensor([[0, 1]], device=device)
+    inputs = (ids_BT, torch.ones_like(ids_BT), torch.ones_like(ids_BT).bool())
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits_NV, hidden_ND = compute_logits(model, *inputs), compute_hidden(model, *inputs)
+        plain = torch.allclose(logits_NV, hidden_ND @ head.weight.T, rtol=1e-3, atol=1e-3)
+    model.train(was_training)
+    return head.weight if plain else None
+
+
+def _read(
+    model: Any,
+    read: Callable[[dict[str, Tensor], Tensor], Tensor],
+    input_ids_BT: Tensor,
+    attention_mask_BT: Tensor,
+    positions_BT: Tensor,
+    layout: Layout,
+) -> Tensor:
+    if layout == "packed":
+        real_BT = attention_mask_BT.bool()
+        places_BT = attention_mask_BT.cumsum(dim=1) - 1
+        inputs = {"input_ids": input_ids_BT[real_BT], "position_ids": places_BT[real_BT]}
+        return read({k: v[None] for k, v in inputs.items()}, positions_BT[real_BT][None])
     parts = [list(range(len(input_ids_BT)))]
     if not hasattr(model, "module"):
         parts = group_by_length(attention_mask_BT.sum(dim=1).tolist())
-    logits = []
+    found = []
     for rows in parts:
         width = int(attention_mask_BT[rows].sum(dim=1).max())
-        ids_BT, mask_BT = input_ids_BT[rows, :width], attention_mask_BT[rows, :width]
-        with _only_at(model, positions_BT[rows, :width]):
-            logits.append(model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits)
+        inputs = {"input_ids": input_ids_BT, "attention_mask": attention_mask_BT}
+        inputs = {name: tensor[rows, :width] for name, tensor in inputs.items()}
+        found.append(read(inputs, positions_BT[rows, :width]))
     counts_B = positions_BT.sum(dim=1)
     order_B = torch.tensor([row for rows in parts for row in rows], device=counts_B.device)
     rows_N = order_B.repeat_interleave(counts_B[order_B])
-    return torch.cat(logits)[rows_N.argsort(stable=True)]
+    return torch.cat(found)[rows_N.argsort(stable=True)]
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:
@@ -71,13 +145,15 @@ def find_predicting_positions(labels_BT: Tensor) -> Tensor:
 
 
 @contextmanager
-def _only_at(model: Any, positions_BT: Tensor) -> Iterator[None]:
-    def select(head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (args[0][positions_BT],)
+def _before_head(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let the head read something else in the place of the hidden states [B, T, D]."""
+
+    def hook(head: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (change(args[0]),)
 
     unwrapped = getattr(model, "module", model)
-    hook = unwrapped.get_output_embeddings().register_forward_pre_hook(select)
+    handle = unwrapped.get_output_embeddings().register_forward_pre_hook(hook)
     try:
         yield
     finally:
-        hook.remove()
+        handle.remove()

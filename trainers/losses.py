@@ -12,7 +12,8 @@ temperature T:
 
 All is done with log-probabilities, so that finite logits of any size give finite values. The
 teacher's entropy is part of every value: it is 0 where student and teacher agree, never below.
-The T² that keeps gradients of one order across temperatures is left to the caller.
+The T² that keeps gradients of one order across temperatures is left to the caller. The same
+gradients in closed form are in `trainers.gradients`.
 """
 
 import difflib
@@ -44,7 +45,7 @@ def divergence(
     beta → 1, jsd/(1 - beta) → reverse; at 0 and 1 themselves jsd is 0 everywhere, so they are
     refused. Raises ConfigError (a ValueError) for an unknown kind or a parameter out of range.
     """
-    _check_parameters(kind, beta, alpha, temperature)
+    check_parameters(kind, beta=beta, alpha=alpha, temperature=temperature)
     log_q = functional.log_softmax(student_logits / temperature, dim=-1)
     log_p = functional.log_softmax(teacher_logits / temperature, dim=-1)
     match kind:
@@ -77,7 +78,8 @@ def _log_mix(log_a: Tensor, log_b: Tensor, weight: float) -> Tensor:
     return torch.logaddexp(log_a + math.log(weight), log_b + math.log1p(-weight))
 
 
-def _check_parameters(kind: str, beta: float, alpha: float, temperature: float) -> None:
+def check_parameters(kind: str, *, beta: float, alpha: float, temperature: float) -> None:
+    """Raise ConfigError (a ValueError) for an unknown kind or a parameter out of its range."""
     if kind not in DIVERGENCES:
         near = difflib.get_close_matches(kind, DIVERGENCES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""

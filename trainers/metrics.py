@@ -28,10 +28,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def forget_steps_after(path: Path, step: int) -> None:
-    """Drop the training steps after this one, and a line cut short; evaluations stay."""
+    """Drop what was told of later steps than this one, and a line cut short."""
     if not path.exists():
         return
-    kept = [m for m in read_metrics(path) if "loss" not in m or m["step"] <= step]
+    kept = [m for m in read_metrics(path) if m["step"] <= step]
     scratch = path.with_name(path.name + ".partial")
     with scratch.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in kept)

@@ -35,14 +35,37 @@ class TokenRows(NamedTuple):
     rows: list[TokenRow]
     skipped: dict[str, int]
     """How many rows were left out, by reason."""
+    checks: Sequence[str | None] = ()
+    """Each row's check as JSON, if it has one; empty where rows know none."""
+
+
+def choose_rows(data: TokenRows, places: Sequence[int]) -> TokenRows:
+    """Some of the rows; what was left out before stays counted."""
+    checks = [data.checks[i] for i in places] if data.checks else []
+    return TokenRows([data.rows[i] for i in places], data.skipped, checks)
+
+
+def drop_completion(row: TokenRow) -> TokenRow:
+    """The row's prompt alone."""
+    return row._replace(input_ids=row.input_ids[: row.prompt_length])
+
+
+def has_completions(dataset: Path) -> bool:
+    """Whether a dataset has more than prompts."""
+    import pyarrow.parquet as pq
+
+    return "completion" in pq.read_schema(find_parquet_files(dataset)[0]).names
 
 
 class UnusableRow(ValueError):
     """A row that cannot be trained on; its text is the reason's short code."""
 
 
-def load_rows(dataset: Path, tokenizer: Any, *, max_length: int) -> TokenRows:
-    """Open a Parquet file, or a folder of them, and encode its rows.
+def load_rows(
+    dataset: Path, tokenizer: Any, *, max_length: int, prompts_only: bool = False
+) -> TokenRows:
+    """Open a Parquet file, or a folder of them, and encode its rows; of a row only the prompt if
+    the student is to write the completions itself, and then none need be there.
 
     Rows that cannot be trained on are left out and counted by reason: `longer_than_window`,
     `empty_prompt`, `empty_completion`, `completion_is_not_one_answer`, `malformed_messages`,
@@ -55,10 +78,13 @@ def load_rows(dataset: Path, tokenizer: Any, *, max_length: int) -> TokenRows:
             "Choose an instruction-tuned student, or save a template with its tokenizer."
         )
     rows: list[TokenRow] = []
+    checks: list[str | None] = []
     skipped: Counter[str] = Counter()
-    for row in _read_parquet(dataset):
+    encode = encode_prompt if prompts_only else encode_row
+    for row in read_parquet(dataset, ["prompt"] if prompts_only else ["prompt", "completion"]):
         try:
-            rows.append(encode_row(row, tokenizer, max_length=max_length))
+            rows.append(encode(row, tokenizer, max_length=max_length))
+            checks.append(row.get("check"))
         except UnusableRow as unusable:
             skipped[str(unusable)] += 1
     if not rows:
@@ -67,15 +93,12 @@ def load_rows(dataset: Path, tokenizer: Any, *, max_length: int) -> TokenRows:
             f"{dataset}: no row to train on ({reasons}).\n"
             f"Publish more rows, or raise max_length (now {max_length} tokens)."
         )
-    return TokenRows(rows, dict(skipped))
+    return TokenRows(rows, dict(skipped), checks)
 
 
 def encode_row(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) -> TokenRow:
     """Encode one row. Raises UnusableRow, which names the reason."""
-    try:
-        prompt, completion = _to_messages(row["prompt"]), _to_messages(row["completion"])
-    except (ValidationError, AttributeError, TypeError):
-        raise UnusableRow("malformed_messages") from None
+    prompt, completion = read_messages(row, "prompt"), read_messages(row, "completion")
     if not prompt:
         raise UnusableRow("empty_prompt")
     if [message.role for message in completion] != ["assistant"]:
@@ -93,8 +116,18 @@ def encode_row(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) -> To
     target_ids = _end_with_eos(_encode(tokenizer, whole[len(before) :]), tokenizer.eos_token_id)
     if len(prompt_ids) + len(target_ids) > max_length:
         raise UnusableRow("longer_than_window")
-    weight = row.get("weight")
-    return TokenRow(prompt_ids + target_ids, len(prompt_ids), 1.0 if weight is None else weight)
+    return TokenRow(prompt_ids + target_ids, len(prompt_ids), _read_weight(row))
+
+
+def encode_prompt(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) -> TokenRow:
+    """Encode a row's prompt alone, behind which something must fit. Raises UnusableRow."""
+    prompt = read_messages(row, "prompt")
+    if not prompt:
+        raise UnusableRow("empty_prompt")
+    ids = _encode(tokenizer, render_chat(tokenizer, prompt))
+    if len(ids) >= max_length:
+        raise UnusableRow("longer_than_window")
+    return TokenRow(ids, len(ids), _read_weight(row))
 
 
 def collate(rows: Sequence[TokenRow], *, pad_id: int) -> dict[str, Tensor]:
@@ -118,6 +151,19 @@ def collate(rows: Sequence[TokenRow], *, pad_id: int) -> dict[str, Tensor]:
         "labels": labels_BT,
         "weights": torch.tensor([row.weight for row in rows], dtype=torch.float32),
     }
+
+
+def read_messages(row: Mapping[str, Any], column: str) -> list[Message]:
+    """A row's turns. Raises UnusableRow where they are none."""
+    try:
+        return _to_messages(row[column])
+    except (ValidationError, AttributeError, TypeError):
+        raise UnusableRow("malformed_messages") from None
+
+
+def _read_weight(row: Mapping[str, Any]) -> float:
+    weight = row.get("weight")
+    return 1.0 if weight is None else weight
 
 
 def _end_with_eos(ids: list[int], eos_id: int) -> list[int]:
@@ -148,7 +194,9 @@ def find_parquet_files(dataset: Path) -> list[Path]:
     return files
 
 
-def _read_parquet(dataset: Path) -> list[dict[str, Any]]:
+def read_parquet(dataset: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
+    """All rows of a Parquet file or a folder of them. Raises InputError where it cannot be read
+    or has not the columns that are needed."""
     from datasets import Dataset, disable_progress_bars, load_dataset
 
     disable_progress_bars()
@@ -161,10 +209,10 @@ def _read_parquet(dataset: Path) -> list[dict[str, Any]]:
         except (OSError, ValueError) as error:
             raise InputError(f"{dataset}: cannot be read as Parquet: {error}") from error
         assert isinstance(table, Dataset)
-        missing = {"prompt", "completion"} - set(table.column_names)
+        missing = sorted({*needed} - set(table.column_names))
         if missing:
             raise InputError(
-                f"{dataset}: has no column {' and no column '.join(sorted(missing))}.\n"
-                "Training needs prompt and completion: lists of {role, content}."
+                f"{dataset}: has no column {' and no column '.join(missing)}.\n"
+                f"Training needs {' and '.join(needed)}: lists of {{role, content}}."
             )
         return table.to_list()

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from generators.embedded import Precision
 from generators.records import Record
+from trainers.mixing import AlphaSchedule
 
 
 class Student(Record):
@@ -16,19 +17,204 @@ class Student(Record):
     """The bundled model's name, a local folder, or a Hugging Face id."""
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     """Keep only these transformer layers, counted from 0 (for example 0, 5, 10, 15, 20, 29)."""
+    fresh: dict[str, int | float | bool | str] | None = None
+    """Untrained weights instead, under the model's configuration with these values in place of its
+    own (for example num_hidden_layers: 6, hidden_size: 192); empty takes it as it is."""
+    reuse_embeddings: bool = True
+    """Begin `fresh` with the model's token embeddings and head, each where the shapes agree."""
+    seed: int = 0
+    """Draws the weights of `fresh`."""
+
+    @model_validator(mode="after")
+    def _fresh_or_cut(self) -> Self:
+        if self.fresh is not None and self.layers is not None:
+            raise ValueError(
+                "layers and fresh: untrained weights have no layers to keep;"
+                " give one of them, or fresh.num_hidden_layers"
+            )
+        if self.fresh is None and not (self.reuse_embeddings and self.seed == 0):
+            raise ValueError(
+                "reuse_embeddings and seed say nothing of a model that is not fresh;"
+                " give fresh too (it may be empty), or leave them out"
+            )
+        return self
+
+
+Objective = Literal[
+    "sft",
+    "forward",
+    "reverse",
+    "jsd",
+    "skew_forward",
+    "skew_reverse",
+    "importance",
+    "reinforce",
+    "minillm",
+]
+
+
+class TopSignal(Record):
+    """The teacher's few most probable tokens, written to disk before the training."""
+
+    kind: Literal["cached"]
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """The fewest tokens with at least so much probability are kept; cut before `top_k`."""
+    top_k: int = Field(default=50, ge=1)
+    kept: Literal["top", "sampled"] = "top"
+    """`sampled` keeps `top_k` draws from the distribution instead: noisier, and unbiased."""
+
+
+class Refresh(Record):
+    """When the teacher's weights follow the student's."""
+
+    mode: Literal["fixed", "copy", "ema"] = "copy"
+    every: int | None = Field(default=None, ge=1)
+    """Steps between two refreshes, for `copy` and `ema`."""
+    decay: float | None = Field(default=None, ge=0, lt=1)
+    """The share of its own weights that the teacher keeps at a refresh, for `ema`."""
+
+    @model_validator(mode="after")
+    def _takes_its_own(self) -> Self:
+        if (self.mode == "fixed") != (self.every is None):
+            raise ValueError("every: copy and ema need it, a number of steps; fixed takes none")
+        if (self.mode == "ema") != (self.decay is not None):
+            raise ValueError("decay: ema needs it, from 0 to below 1; only ema takes one")
+        return self
+
+
+Put = Literal["turns", "preamble", "raw"]
+"""How examples stand before a prompt: see `trainers.contexts`."""
+
+
+class ContextSignal(Record):
+    """The student's own weights behind worked examples are the teacher (context distillation)."""
+
+    kind: Literal["context"]
+    examples: str
+    """A JSONL file of worked examples by task; rows of other tasks are left out."""
+    put: Put = "turns"
+    """As earlier turns, above the prompt in its own turn, or as raw text."""
+    refresh: Refresh = Refresh(mode="fixed")
+    """Whether the teacher stays as the student began, or follows it."""
+
+
+class RolloutSettings(Record):
+    """Completions that the student writes itself while it is trained."""
+
+    share: float = Field(default=1.0, ge=0, le=1)
+    """The share of rows whose completion is the student's own; of the others it is the data's."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    teacher_mix: float = Field(default=0.0, ge=0, lt=1)
+    """The teacher's weight in the distribution that is drawn from (MiniLLM: 0.2)."""
+    buffer: int = Field(default=0, ge=0)
+    """So many earlier completions are kept and may be learned from again."""
+    reuse: float = Field(default=0.0, ge=0, lt=1)
+    """The share of the student's completions that is taken from the buffer."""
+
+
+class PolicySettings(Record):
+    """Of the objectives that learn from sampled tokens alone."""
+
+    reward_to_go: bool = True
+    """A token answers for what comes from it on, not for what was said before."""
+    baseline: Literal["none", "mean"] = "mean"
+    discount: float = Field(default=1.0, gt=0, le=1)
+    """Below 1 the gradient is biased."""
+    clip: float | None = Field(default=None, gt=0)
+    """Importance ratios stay within 1 ± clip."""
+    length_normalised: bool = False
+    """Of `minillm`: what follows a token counts by the token."""
+    weights: Literal["per_token", "cumulative"] = "per_token"
+    """Of `minillm`: importance weights of the mixed sampling; the paper's, or unbiased ones."""
+
+
+class LoraSettings(Record):
+    """Train low-rank adapters in the place of all weights; they are merged when it is done."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    modules: tuple[str, ...] = ()
+    """Names of the linear layers; all but the head where none is named."""
+
+
+Metric = Literal["nll", "forward_kl", "reverse_kl", "reverse_kl_own", "pass@1"]
+LOWER_IS_BETTER = ("nll", "forward_kl", "reverse_kl", "reverse_kl_own")
+
+
+class MeasureSettings(Record):
+    """How the student is measured while it is trained."""
+
+    rows: int = Field(default=32, ge=1)
+    """So many rows are kept from the training for this."""
+    every: int | None = Field(default=None, ge=1)
+    """Steps between two looks; without it there is one at the start and one at the end."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """Of the completions that the student writes behind the rows' prompts."""
+    metric: Metric = "nll"
+    """What decides which state is the best: of the rows' completions, of the student's own
+    (`reverse_kl_own`), or of its verified answers (`pass@1`)."""
+    keep_best: bool = False
+    """The student of the best look is kept, not the last one."""
+    patience: int | None = Field(default=None, ge=1)
+    """After so many looks without a better one the training ends."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether anything depends on the metric."""
+        return self.keep_best or self.patience is not None
+
+
+class Phase(Record):
+    """One of several trainings in a row: what is named here takes the place of what stands above
+    the phases."""
+
+    objective: Objective | None = None
+    rollouts: RolloutSettings | None = None
+    temperature: float | None = None
+    beta: float | None = None
+    alpha: float | None = None
+    ce_weight: float | None = None
+    learning_rate: float | None = None
+    schedule: Literal["linear", "cosine", "constant"] | None = None
+    batch_size: int | None = None
+    accumulation: int | None = None
+    epochs: float | None = None
+    max_steps: int | None = None
 
 
 class TrainSettings(Record):
     """How a student is trained."""
 
-    objective: Literal["sft", "forward"] = "sft"
-    """`sft`: the completions' tokens. `forward`: the teacher's distribution at those tokens."""
+    objective: Objective = "sft"
+    """`sft`: the completions' tokens. `forward`, `reverse`, `jsd`, `skew_forward`, `skew_reverse`:
+    a divergence from the teacher's distribution at those tokens. `importance`, `reinforce`,
+    `minillm`: policy gradients on tokens that the student drew."""
     teacher: str | None = None
-    """The model whose distribution `forward` follows; of the student's vocabulary."""
+    """The model whose distribution is followed; of the student's vocabulary."""
+    signal: TopSignal | ContextSignal | None = Field(default=None, discriminator="kind")
+    """How the teacher is heard: read as it is needed, unless one of these is named."""
+    rollouts: RolloutSettings | None = None
+    """Without it all completions are the data's."""
+    policy: PolicySettings = PolicySettings()
+    beta: float = Field(default=0.5, gt=0, lt=1)
+    """Of `jsd`: the teacher's weight in the mixture."""
+    alpha: float = Field(default=0.1, ge=0, lt=1)
+    """Of the skew divergences."""
     temperature: float = Field(default=1.0, gt=0)
-    """Softens teacher and student under `forward`."""
+    """Softens teacher and student in a divergence; the loss is multiplied by its square."""
+    tail: Literal["bucket", "renormalised"] = "bucket"
+    """Of a cached teacher: what becomes of the probability that was cut off."""
     ce_weight: float = Field(default=0.0, ge=0, le=1)
-    """The share of the completions' own cross-entropy in `forward`."""
+    """The share of the completions' own cross-entropy beside a divergence."""
+    mixing: AlphaSchedule | None = None
+    """The teacher's share step by step, in the place of `ce_weight`."""
+    lora: LoraSettings | None = None
+    packing: bool = False
+    """Rows go through the model in one line without padding; for processors with attention that
+    takes it (FlashAttention)."""
     learning_rate: float = Field(default=2e-5, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
@@ -47,13 +233,74 @@ class TrainSettings(Record):
     precision: Precision = "auto"
     """`bfloat16` is autocast over float32 weights; `auto` takes it where the machine has it."""
     save_steps: int = Field(default=50, ge=1)
+    measure: MeasureSettings | None = None
+    """Without it the student is not measured before it is finished."""
+    phases: tuple[Phase, ...] = ()
+    """Trainings in a row, each of the student that the one before has made."""
     seed: int = 0
 
+    @property
+    def follows_teacher(self) -> bool:
+        """Whether a model named as teacher is needed."""
+        if self.phases:
+            return any(phase.follows_teacher for phase in self.split())
+        return self.objective != "sft" and not isinstance(self.signal, ContextSignal)
+
+    def split(self) -> list["TrainSettings"]:
+        """The settings of each phase; of the whole where there are no phases."""
+        if not self.phases:
+            return [self]
+        own_fields = set(TrainSettings.model_fields) - {"phases"}  # a stage's settings have more
+        above = self.model_dump(include=own_fields, exclude_unset=True)
+        parts = []
+        for phase in self.phases:
+            own = above | phase.model_dump(exclude_none=True)
+            if own.get("objective", "sft") == "sft":
+                own = {name: v for name, v in own.items() if name not in ("teacher", "signal")}
+            parts.append(TrainSettings.model_validate(own))
+        return parts
+
+    @property
+    def writes_all(self) -> bool:
+        """Whether the student writes every completion, so that prompts are all that is needed."""
+        return self.rollouts is not None and self.rollouts.share == 1
+
     @model_validator(mode="after")
-    def _teacher_is_used(self) -> Self:
+    def _settings_agree(self) -> Self:
+        if self.phases:
+            self.split()
+            return self
         if self.objective == "sft" and self.teacher is not None:
-            raise ValueError("teacher: objective sft asks no teacher; choose objective forward")
+            raise ValueError("teacher: objective sft asks no teacher; choose a divergence")
+        if self.objective == "sft" and self.signal is not None:
+            raise ValueError("signal: objective sft asks no teacher; choose a divergence")
+        if isinstance(self.signal, ContextSignal) and self.teacher is not None:
+            raise ValueError("teacher: with signal context the student is its own; leave it out")
+        if self.objective == "sft" and self.rollouts is not None:
+            raise ValueError("rollouts: nobody judges them under objective sft")
+        mixed = self.rollouts is not None and self.rollouts.teacher_mix > 0
+        if isinstance(self.signal, ContextSignal) and self.lora is not None:
+            raise ValueError("lora: with signal context all weights are trained; leave it out")
+        if self.objective in POLICY and (self.rollouts is None or self.rollouts.share < 1):
+            raise ValueError(f"objective {self.objective} learns from rollouts: add them, share 1")
+        if mixed and self.objective != "minillm":
+            raise ValueError("rollouts.teacher_mix: only minillm weighs mixed tokens")
+        if self.mixing is not None and self.ce_weight > 0:
+            raise ValueError("ce_weight: mixing decides it step by step; give one of them")
+        mixes = self.ce_weight > 0 or self.mixing is not None
+        if mixes and self.objective in ("sft", *POLICY):
+            raise ValueError(f"ce_weight, mixing: objective {self.objective} mixes nothing in")
+        if mixes and self.rollouts is not None and self.rollouts.share > 0:
+            raise ValueError("ce_weight, mixing: no cross-entropy on what the student wrote itself")
+        if self.rollouts is not None and self.rollouts.buffer and self.objective == "reinforce":
+            raise ValueError("rollouts.buffer: reinforce learns from fresh tokens only")
+        if self.rollouts is not None and isinstance(self.signal, TopSignal):
+            raise ValueError("signal cached: nothing is on disk of what the student will write")
         return self
+
+
+POLICY = ("importance", "reinforce", "minillm")
+"""Objectives that learn from tokens that the student drew."""
 
 
 class TrainResult(Record):
@@ -67,6 +314,8 @@ class TrainResult(Record):
     """Rows left out, by reason."""
     tokens: int
     """Completion tokens trained on."""
+    best_step: int | None = None
+    """The step whose student was kept, where the best one was asked for."""
     seconds: float
     """Of the process that finished it."""
     output: Path

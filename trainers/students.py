@@ -1,4 +1,6 @@
-"""The model that is taught: one as it stands, or a smaller one made by keeping some layers."""
+"""The model that is taught: one as it stands, a smaller one made by keeping some layers, or an
+untrained one of another model's kind (deeper, shallower, narrower) that may begin with its
+embeddings."""
 
 import tempfile
 from collections.abc import Sequence
@@ -10,19 +12,26 @@ from transformers.utils.logging import disable_progress_bar
 
 from generators.embedded import LoadedModel, load_model
 from generators.errors import ConfigError, RunError
+from trainers.fresh_models import make_fresh
 from trainers.settings import Student
+from trainers.teachers import check_width, count_ids
 
 
 def load_student(student: Student) -> LoadedModel:
-    """Load a student in float32, in which small updates are not rounded away."""
+    """Load or make a student in float32, in which small updates are not rounded away."""
     model, tokenizer = load_model(student.model, "float32")
     if student.layers is not None:
         keep_layers(model, student.layers)
+    if student.fresh is not None:
+        model = make_fresh(
+            model, student.fresh, seed=student.seed, reuse_embeddings=student.reuse_embeddings
+        )
+        check_width(model, count_ids(tokenizer), "student")
     return LoadedModel(model, tokenizer)
 
 
 def save_cut(student: Student, folder: Path) -> int:
-    """Save a student that keeps some layers as a model folder; return its number of parameters.
+    """Save a student made of another model as a model folder; return its number of parameters.
 
     Raises RunError where the folder exists, and what `load_student` raises.
     """

@@ -1,6 +1,6 @@
 """Where the teacher's distribution comes from, and who may teach whom token by token.
 
-A `TeacherSignal` gives the teacher's logits at the tokens the student is trained on. Token-level
+A `TeacherSignal` says what the teacher thinks of the tokens the student is trained on. Token-level
 distillation compares probabilities id by id, so it is refused unless teacher and student map the
 same ids to the same strings; equal sizes prove nothing. Models often carry more embedding rows
 than their tokenizer has tokens (Qwen's 152,064 for 151,669): that padding is sliced off.
@@ -13,19 +13,18 @@ from torch import Tensor
 
 from generators.embedded import Precision, load_model
 from generators.errors import ConfigError
-from trainers.logits import compute_logits
+from trainers.logits import compute_hidden, compute_logits, find_head_weight
+from trainers.targets import HeadStates, Targets
 
 
 class TeacherSignal(Protocol):
     """What a teacher thinks of the tokens a student is trained on."""
 
-    def compute_logits(
+    def read(
         self, input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
-    ) -> Tensor:
-        """Logits [N, V] at the N positions that are True, without gradient.
-
-        V is the number of ids the tokenizer knows; the student's logits are cut to it.
-        """
+    ) -> Targets:
+        """What it says of the next token at the N positions that are True, in row-major order and
+        without gradient, of the ids that the tokenizer knows. Rows are padded on the right."""
         ...
 
 
@@ -35,11 +34,23 @@ class LocalTeacher:
     def __init__(self, model: Any, vocabulary_size: int) -> None:
         self.model = model.eval().requires_grad_(False)
         self.vocabulary_size = vocabulary_size
+        self._head_VD = find_head_weight(model)
+
+    @torch.no_grad()
+    def read(
+        self, input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
+    ) -> Targets:
+        """Hidden states and head; logits where something follows the head."""
+        if self._head_VD is None:
+            return self.compute_logits(input_ids_BT, attention_mask_BT, positions_BT)
+        hidden_ND = compute_hidden(self.model, input_ids_BT, attention_mask_BT, positions_BT)
+        return HeadStates(hidden_ND, self._head_VD[: self.vocabulary_size])
 
     @torch.no_grad()
     def compute_logits(
         self, input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
     ) -> Tensor:
+        """Logits [N, V] at the N positions that are True."""
         logits_NV = compute_logits(self.model, input_ids_BT, attention_mask_BT, positions_BT)
         return logits_NV[:, : self.vocabulary_size]
 

@@ -1,5 +1,6 @@
 """Decoding gives what transformers gives, reads nothing twice, and draws what it should."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,10 @@ import torch
 
 from generators import decoding
 from generators.clients import Sampling
-from generators.decoding import Decoded, decode_batch, read_prompts
+from generators.decoding import Decoded, Mixture, decode_batch, read_prompts
 from generators.embedded import LoadedModel, find_end_ids, load_model, render_chat
 from generators.records import Message
+from tests.tiny_model import make_tiny_model
 
 HEAD = "Rome is in Italy.\nParis is in France.\n"
 FEW_SHOT = [f"{HEAD}{task}" for task in ("Berlin is in", "Madrid is in", "Oslo is in")]
@@ -279,3 +281,113 @@ def test_a_row_that_has_ended_takes_no_more_tokens() -> None:
     decoding._sample(torch.tensor([PROBS, PROBS]).log(), rows, Sampling(temperature=0))
     assert [row.ids for row in rows] == [[1], []]
     assert [len(row.logprobs) for row in rows] == [1, 0]
+
+
+# Two small models of one vocabulary: what is sampled token by token, and from both
+
+ENDS = frozenset(range(0, 49_152, 4))
+"""Every fourth token ends a text, so rows leave the batch at other times."""
+SHORT = [[1, 300, 400], [1, 300, 500, 600, 700], [1, 300, 400], [9], [1, 7, 8, 9], [1, 300]]
+
+
+@pytest.fixture(scope="module")
+def pair(small: LoadedModel) -> tuple[LoadedModel, LoadedModel]:
+    """The second's head has rows to spare."""
+    models: list[Any] = [make_tiny_model(seed).eval() for seed in (3, 4)]
+    models[1].resize_token_embeddings(49_216, mean_resizing=False)
+    with torch.no_grad():
+        for model in models:
+            model.get_output_embeddings().weight.mul_(6)  # the input's too
+    return LoadedModel(models[0], small.tokenizer), LoadedModel(models[1], small.tokenizer)
+
+
+def decode_short(
+    model: LoadedModel, mixture: Mixture | None = None, **options: Any
+) -> list[Decoded]:
+    sampling = Sampling(temperature=options.pop("temperature", 1.0), max_tokens=8)
+    return decode_batch(*model, SHORT, range(20, 26), sampling, ENDS, mixture=mixture, **options)
+
+
+def test_ids_hold_the_end_and_scores_are_not_rounded(
+    pair: tuple[LoadedModel, LoadedModel],
+) -> None:
+    decoded = decode_short(pair[0])
+    assert len({one.tokens for one in decoded}) > 3
+    for prompt, one in zip(SHORT, decoded, strict=True):
+        assert [id in ENDS for id in one.ids] == [False] * (one.tokens - 1) + [one.ended]
+        text = one.ids[:-1] if one.ended else one.ids
+        assert one.text == pair[0].tokenizer.decode(text)
+        assert one.exact_logprobs == pytest.approx(
+            score_tokens(pair[0], prompt, list(one.ids)), abs=1e-4
+        )
+        assert one.logprobs == tuple(round(p, 5) for p in one.exact_logprobs)
+        assert one.logprobs != one.exact_logprobs
+        assert (one.second_logprobs, one.mixture_logprobs) == ((), ())
+
+
+def test_ids_past_the_vocabulary_are_neither_drawn_nor_counted(
+    pair: tuple[LoadedModel, LoadedModel],
+) -> None:
+    mixture = Mixture(pair[1].model, 0.5)
+    for prompt, one in zip(SHORT, decode_short(pair[0], mixture, vocabulary=300), strict=True):
+        assert max(one.ids) < 300
+        for loaded, scores in zip(pair, (one.exact_logprobs, one.second_logprobs), strict=True):
+            with torch.inference_mode():
+                logits_V = loaded.model(input_ids=torch.tensor([prompt])).logits[0, -1, :300]
+            expected = logits_V.log_softmax(dim=-1)[one.ids[0]].item()
+            assert scores[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_all_three_scores_of_a_mixture_are_those_of_plain_passes(
+    pair: tuple[LoadedModel, LoadedModel],
+) -> None:
+    """Both caches are compacted meanwhile."""
+    own, second = pair
+    decoded = decode_short(own, Mixture(second.model, 0.4), vocabulary=49_152)
+    assert len({one.tokens for one in decoded}) > 3
+    for prompt, one in zip(SHORT, decoded, strict=True):
+        ids_1T = torch.tensor([[*prompt, *one.ids]])
+        with torch.inference_mode():
+            logits = [each.model(input_ids=ids_1T).logits[0, :, :49_152] for each in pair]
+        own_TV, second_TV = (each[len(prompt) - 1 : -1].log_softmax(dim=-1) for each in logits)
+        mixed_TV = (0.4 * second_TV.exp() + 0.6 * own_TV.exp()).log()
+        found = (one.exact_logprobs, one.second_logprobs, one.mixture_logprobs)
+        for scores, plain_TV in zip(found, (own_TV, second_TV, mixed_TV), strict=True):
+            expected = [plain_TV[t, id].item() for t, id in enumerate(one.ids)]
+            assert scores == pytest.approx(expected, abs=1e-4)
+
+
+def test_at_its_ends_a_mixture_is_one_of_its_models(
+    pair: tuple[LoadedModel, LoadedModel],
+) -> None:
+    own, second = pair
+    none = decode_short(own, Mixture(second.model, 0.0))
+    assert [one.ids for one in none] == [one.ids for one in decode_short(own)]
+    assert none[0].mixture_logprobs == none[0].exact_logprobs
+    whole = decode_short(own, Mixture(second.model, 1.0), vocabulary=49_152)
+    alone = decode_short(second, vocabulary=49_152)
+    assert [one.ids for one in whole] == [one.ids for one in alone]
+    assert whole[0].mixture_logprobs == whole[0].second_logprobs == alone[0].exact_logprobs
+    assert [one.ids for one in whole] != [one.ids for one in none]
+
+
+def test_mixed_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    rows = [decoding._Row(i, random.Random(i).randrange(2**63)) for i in range(DRAWS)]
+    own_BV = torch.tensor(PROBS).log().expand(DRAWS, -1)
+    second_BV = torch.tensor([0.5, 0, 0, 0.5, 0, 0, 0.0]).log().expand(DRAWS, -1) + 1.0
+    tokens_B = decoding._sample_mixed(own_BV, second_BV, 0.2, rows, Sampling(temperature=1.0))
+    counts = Counter(tokens_B.tolist())
+    expected = {0: 0.1, 1: 0.32, 2: 0.08, 3: 0.34, 4: 0.16}
+    assert set(counts) == set(expected)
+    for token, share in expected.items():
+        assert counts[token] / DRAWS == pytest.approx(share, abs=0.02)
+    scores = [row.mixture_logprobs[0] for row in rows]
+    assert scores == pytest.approx([math.log(expected[t]) for t in tokens_B.tolist()])
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1])
+def test_a_weight_that_is_no_share_is_refused(
+    weight: float, pair: tuple[LoadedModel, LoadedModel]
+) -> None:
+    with pytest.raises(ValueError, match="mixture weight"):
+        decode_short(pair[0], Mixture(pair[1].model, weight))

@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainingArguments
 from trainers.distiller import Distiller
 from trainers.logits import compute_logits
 from trainers.losses import cross_entropy, divergence
+from trainers.objectives import TeacherDivergence
 from trainers.rows import TokenRow, collate, encode_row
 from trainers.settings import Student
 from trainers.students import load_student
@@ -35,10 +36,13 @@ class KeepGradients(TrainerCallback):
 def make_distiller(
     model: Any, encoded: list[TokenRow], folder: Path, *, teacher: Any = None, **options: Any
 ) -> Distiller:
-    distilling = {k: options.pop(k) for k in ("ce_weight", "temperature") if k in options}
+    objective = options.pop("objective", None if teacher is None else TeacherDivergence("forward"))
+    distilling = {k: options.pop(k) for k in ("prefixes", "layout") if k in options}
     arguments = {"per_device_train_batch_size": 8, "max_grad_norm": 0.0, "learning_rate": 1e-3}
     return Distiller(
+        objective=objective,
         teacher=teacher,
+        vocabulary_size=49152,
         **distilling,
         model=model,
         args=TrainingArguments(
@@ -143,9 +147,8 @@ def test_forward_mixes_t_squared_kl_with_cross_entropy(
     tiny_model: Any, encoded: list[TokenRow], tmp_path: Path
 ) -> None:
     teacher = LocalTeacher(make_other(tiny_model), 49152)
-    distiller = make_distiller(
-        tiny_model, encoded, tmp_path, teacher=teacher, ce_weight=0.25, temperature=2.0
-    )
+    objective = TeacherDivergence("forward", ce_weight=0.25, temperature=2.0)
+    distiller = make_distiller(tiny_model, encoded, tmp_path, teacher=teacher, objective=objective)
     batch = collate(encoded, pad_id=2)
     positions_BT = torch.roll(batch["labels"] != -100, -1, dims=1)
     inputs = (batch["input_ids"], batch["attention_mask"], positions_BT)

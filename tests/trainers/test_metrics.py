@@ -16,11 +16,12 @@ def test_lines_come_back_and_one_cut_short_does_not(tmp_path: Path) -> None:
     ]
 
 
-def test_forgetting_drops_later_steps_and_keeps_evaluations(tmp_path: Path) -> None:
+def test_forgetting_drops_what_was_told_of_later_steps(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for step in (1, 2, 3):
         append_metrics(path, {"step": step, "loss": 1.0})
-    append_metrics(path, {"step": 3, "evaluation": {"perplexity": 9.0}})
+    for step in (0, 2, 3):
+        append_metrics(path, {"step": step, "evaluation": {"perplexity": 9.0}})
     with path.open("a") as file:
         file.write('{"step": 4')
     forget_steps_after(path, 2)
@@ -28,6 +29,7 @@ def test_forgetting_drops_later_steps_and_keeps_evaluations(tmp_path: Path) -> N
     assert read_metrics(path) == [
         {"step": 1, "loss": 1.0},
         {"step": 2, "loss": 1.0},
-        {"step": 3, "evaluation": {"perplexity": 9.0}},
+        {"step": 0, "evaluation": {"perplexity": 9.0}},
+        {"step": 2, "evaluation": {"perplexity": 9.0}},
         {"step": 3, "loss": 0.5},
     ]

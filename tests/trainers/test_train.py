@@ -243,7 +243,7 @@ def test_objective_and_teacher_must_agree(
         TrainSettings(objective="sft", teacher="some/model")
     forward = SETTINGS.model_copy(update={"objective": "forward"})
     for settings, teacher, message in (
-        (SETTINGS, "some/model", "sft asks no teacher"),
+        (SETTINGS, "some/model", "sft asks none"),
         (forward, None, "forward needs one"),
     ):
         with pytest.raises(ConfigError, match=message):

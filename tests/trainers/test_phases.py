@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from trainers.metrics import read_metrics
+from trainers.settings import TrainResult, TrainSettings
+from trainers.train import train_student
+
+RECIPE: dict[str, Any] = {
+    "learning_rate": 2e-3,
+    "batch_size": 4,
+    "max_length": 128,
+    "save_steps": 2,
+    "precision": "float32",
+    "seed": 3,
+    "measure": {"rows": 2, "max_new_tokens": 4},
+    "phases": [
+        {"objective": "forward", "max_steps": 2},
+        {"objective": "reverse", "max_steps": 3, "rollouts": {"max_new_tokens": 6}},
+    ],
+}
+SETTINGS = TrainSettings.model_validate_json(json.dumps(RECIPE))
+
+
+def teach(output: Path, dataset: Path, student: Path, teacher: Path, on_log: Any) -> TrainResult:
+    return train_student(
+        SETTINGS,
+        dataset,
+        str(student),
+        output,
+        teacher=str(teacher),
+        on_log=on_log,
+        metrics=output.with_suffix(".jsonl"),
+    )
+
+
+def test_phases_inherit_what_they_do_not_name() -> None:
+    first, second = SETTINGS.split()
+    assert (first.objective, first.max_steps, first.rollouts) == ("forward", 2, None)
+    assert (second.objective, second.max_steps, second.learning_rate) == ("reverse", 3, 2e-3)
+    assert second.writes_all
+    assert not first.phases
+    plain = TrainSettings(
+        teacher="some/model",
+        phases=TrainSettings.model_validate_json(
+            '{"phases": [{"objective": "sft"}], "learning_rate": 1.0}'
+        ).phases,
+    )
+    assert not plain.follows_teacher
+
+
+def test_a_phase_that_does_not_hold_together_is_refused() -> None:
+    with pytest.raises(ValueError, match="objective reinforce learns from rollouts"):
+        TrainSettings.model_validate_json('{"phases": [{"objective": "reinforce"}]}')
+
+
+def test_the_second_phase_goes_on_from_the_student_of_the_first(
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    whole: list[dict[str, Any]] = []
+    result = teach(tmp_path / "whole", dataset, tiny_model_dir, other_tiny_model_dir, whole.append)
+    assert (result.steps, result.output) == (5, tmp_path / "whole" / "model")
+    assert sorted(p.name for p in result.output.parent.iterdir()) == ["model", "training.json"]
+    lines = read_metrics(tmp_path / "whole.jsonl")
+    assert lines == whole
+    steps = [(line["phase"], line["step"]) for line in lines if "loss" in line]
+    assert steps == [(1, 1), (1, 2), (2, 3), (2, 4), (2, 5)]
+    looks = [line for line in lines if "evaluation" in line]
+    assert [(look["phase"], look["step"]) for look in looks] == [(1, 0), (1, 2), (2, 2), (2, 5)]
+    assert looks[1]["evaluation"] == looks[2]["evaluation"]  # the same student
+
+    def stop_at_4(line: dict[str, Any]) -> None:
+        if line["step"] == 4:
+            raise KeyboardInterrupt
+
+    place = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        teach(place, dataset, tiny_model_dir, other_tiny_model_dir, stop_at_4)
+    mended = teach(place, dataset, tiny_model_dir, other_tiny_model_dir, None)
+    one, other = (load_file(r.output / "model.safetensors") for r in (result, mended))
+    assert all((one[name] == other[name]).all() for name in one)
+    assert read_metrics(tmp_path / "broken.jsonl") == lines

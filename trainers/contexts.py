@@ -1,0 +1,89 @@
+"""Worked examples before a dataset's prompts: what a student that teaches itself is shown.
+
+A row's examples are those of its task, which its check names. They are put before the prompt in
+one of three ways:
+
+    turns      as earlier turns of the chat
+    preamble   in the prompt's own turn, above it
+    raw        as plain text that the completion goes on from, without the chat's markup
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from generators.errors import InputError
+from generators.records import Message
+from generators.seeds import Example, load_examples
+from trainers.context_teacher import Shown, map_contexts, show_turns
+from trainers.row_keys import PromptIds
+from trainers.rows import TokenRows, UnusableRow, choose_rows, read_messages, read_parquet
+from trainers.settings import ContextSignal, Put
+
+NO_EXAMPLES = "no_examples"
+
+
+def load_contexts(
+    dataset: Path, signal: ContextSignal, tokenizer: Any
+) -> dict[PromptIds, PromptIds]:
+    """For the tokens of each prompt whose task has examples, those of the prompt behind them.
+
+    Raises InputError where no row has any.
+    """
+    by_task: dict[str, list[Example]] = {}
+    for example in load_examples(signal.examples):
+        by_task.setdefault(example.task, []).append(example)
+    shown: list[tuple[list[Message], Shown]] = []
+    for row in read_parquet(dataset, ["prompt"]):
+        examples = by_task.get(find_task(row), [])
+        try:
+            messages = read_messages(row, "prompt")
+        except UnusableRow:
+            continue
+        if examples and messages:
+            shown.append((messages, put_examples(messages, examples, signal.put)))
+    if not shown:
+        raise InputError(
+            f"{dataset}: no row has a task of which {signal.examples} has examples.\n"
+            "Rows name their task in `check`; give examples of the same tasks."
+        )
+    return map_contexts(shown, tokenizer)
+
+
+def find_task(row: Mapping[str, Any]) -> str:
+    """The task that a row's check names; none is an empty text."""
+    check = row.get("check")
+    return json.loads(check).get("task", "") if check else ""
+
+
+def put_examples(messages: Sequence[Message], examples: Sequence[Example], put: Put) -> Shown:
+    """A prompt behind examples."""
+    if put == "turns":
+        turns = [
+            turn
+            for example in examples
+            for turn in (
+                Message(role="user", content=example.prompt),
+                Message(role="assistant", content=example.completion.strip()),
+            )
+        ]
+        return show_turns(messages, turns)
+    text = "".join(f"{example.prompt}{example.completion}\n" for example in examples)
+    text += messages[-1].content
+    if put == "raw":
+        return text
+    return [*messages[:-1], messages[-1].model_copy(update={"content": text})]
+
+
+def keep_shown(data: TokenRows, contexts: Mapping[PromptIds, PromptIds]) -> TokenRows:
+    """The rows whose prompts have examples; the others are counted as left out."""
+    kept = [
+        i
+        for i, row in enumerate(data.rows)
+        if tuple(row.input_ids[: row.prompt_length]) in contexts
+    ]
+    left_out = len(data.rows) - len(kept)
+    chosen = choose_rows(data, kept)
+    skipped = chosen.skipped | ({NO_EXAMPLES: left_out} if left_out else {})
+    return chosen._replace(skipped=skipped)

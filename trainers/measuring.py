@@ -1,0 +1,216 @@
+"""How a student does while it is trained, on rows that are kept from the training for this.
+
+At the start, every so many steps and at the end it reads the rows beside its teacher, writes
+completions of its own behind their prompts, and has these read by the teacher and judged by the
+rows' checks. The best of its states can be kept, and a training that no longer helps can end.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers import TrainerCallback
+
+from generators.clients import draw_seed
+from generators.embedded import LoadedModel
+from generators.errors import ConfigError
+from trainers.checkpoints import flush
+from trainers.evaluate import wilson_interval
+from trainers.rollouts import Rollout, sample_rollouts
+from trainers.rows import TokenRow, TokenRows, choose_rows
+from trainers.settings import LOWER_IS_BETTER, MeasureSettings
+from trainers.student_metrics import measure_samples, measure_student
+
+Verify = Callable[[str, str], bool]
+"""Whether a completion passes a check, given as JSON."""
+Report = Callable[[dict[str, Any]], None]
+BEST, BEST_WEIGHTS = "best.json", "best.safetensors"
+
+
+class Parted(NamedTuple):
+    """Rows to train on, and rows to measure on."""
+
+    train: TokenRows
+    kept: TokenRows
+
+
+class Subject(NamedTuple):
+    """Who is measured, and beside whom."""
+
+    student: LoadedModel
+    teacher: Any
+    """A model, or None where there is none in this process."""
+    vocabulary_size: int
+    max_length: int
+    seed: int
+
+
+def part_rows(data: TokenRows, count: int) -> Parted:
+    """Keep rows from the training: drawn by their prompts, and with all rows of those prompts, so
+    that nothing is measured on a prompt that was learned. Raises ConfigError where none is left."""
+    prompts = {tuple(row.input_ids[: row.prompt_length]) for row in data.rows}
+    order = sorted(prompts, key=lambda ids: draw_seed("measure", *ids))
+    chosen: set[tuple[int, ...]] = set()
+    kept, rest = [], list(range(len(data.rows)))
+    for prompt in order:
+        if len(kept) >= count:
+            break
+        chosen.add(prompt)
+        kept = [i for i, row in enumerate(data.rows) if _prompt(row) in chosen]
+    rest = [i for i in rest if _prompt(data.rows[i]) not in chosen]
+    if len(kept) < count or not rest:
+        raise ConfigError(
+            f"measure.rows {count}: the dataset has {len(data.rows)} rows in all.\n"
+            "Publish more rows, or measure on fewer."
+        )
+    return Parted(choose_rows(data, rest), choose_rows(data, kept))
+
+
+class Measurer(TrainerCallback):
+    """Measures at the start, every so many steps, and at the end."""
+
+    def __init__(
+        self,
+        settings: MeasureSettings,
+        subject: Subject,
+        kept: TokenRows,
+        output: Path,
+        report: Report,
+        verify: Verify | None,
+    ) -> None:
+        """Raises ConfigError where the metric that decides cannot be had of these rows."""
+        self.settings, self.subject, self.kept = settings, subject, kept
+        self.output, self.report, self.verify = output, report, verify
+        can_be = {"nll"}
+        can_be |= {"forward_kl", "reverse_kl", "reverse_kl_own"} if subject.teacher else set()
+        can_be |= {"pass@1"} if verify is not None and any(kept.checks) else set()
+        if settings.decides and settings.metric not in can_be:
+            raise ConfigError(
+                f"measure.metric {settings.metric}: cannot be had here; choose one of"
+                f" {', '.join(sorted(can_be))}"
+            )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self._measure(state, control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        every = self.settings.every
+        due = every is not None and state.global_step % every == 0
+        if due or state.global_step >= state.max_steps:
+            self._measure(state, control)
+
+    def _measure(self, state: Any, control: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        figures = self.measure()
+        self.report({"step": state.global_step, "evaluation": figures})
+        if self.settings.decides and self._is_over(state.global_step, figures):
+            control.should_training_stop = True
+
+    def measure(self) -> dict[str, Any]:
+        """Figures by name; a share with the ends of its interval."""
+        subject, found = self.subject, {}
+        model, size = subject.student.model, subject.vocabulary_size
+        own = self._sample()
+        has_targets = any(len(row.input_ids) > row.prompt_length for row in self.kept.rows)
+        if subject.teacher is not None and has_targets:
+            beside = measure_student(model, subject.teacher, self.kept.rows, vocabulary_size=size)
+            found |= beside.model_dump(exclude={"tokens"})
+        elif has_targets:
+            alone = measure_student(model, model, self.kept.rows, vocabulary_size=size)
+            found |= {"nll": alone.nll, "ece": alone.ece}
+        if subject.teacher is not None:
+            rows = [one.row for one in own]
+            on_own = measure_student(model, subject.teacher, rows, vocabulary_size=size)
+            found["reverse_kl_own"] = on_own.reverse_kl
+            score = measure_samples(
+                rows, [one.ended for one in own], subject.teacher, vocabulary_size=size
+            )
+            found |= {
+                "teacher_nll": score.teacher_nll,
+                "length": score.mean_length,
+                "distinct_2": score.distinct[2],
+                "repetition": score.repetition,
+                "ended": score.eos_rate,
+            }
+        return found | self._judge(own)
+
+    def _sample(self) -> list[Rollout]:
+        """Completions behind the prompts, always by the same draws."""
+        subject, settings = self.subject, self.settings
+        rows = self.kept.rows
+        room = subject.max_length - max(row.prompt_length for row in rows)
+        return sample_rollouts(
+            subject.student.model,
+            subject.student.tokenizer,
+            [row.input_ids[: row.prompt_length] for row in rows],
+            [draw_seed("measure", subject.seed, i) for i in range(len(rows))],
+            max_new_tokens=min(settings.max_new_tokens, room),
+            max_length=subject.max_length,
+            precision="auto",
+        )
+
+    def _judge(self, own: Sequence[Rollout]) -> dict[str, Any]:
+        if self.verify is None:
+            return {}
+        tokenizer, passed = self.subject.student.tokenizer, []
+        for check, one in zip(self.kept.checks or [None] * len(own), own, strict=True):
+            if check is not None:
+                text = tokenizer.decode(
+                    one.row.input_ids[one.row.prompt_length :], skip_special_tokens=True
+                )
+                passed.append(self.verify(check, text.strip()))
+        return {"pass@1": list(wilson_interval(sum(passed), len(passed)))} if passed else {}
+
+    def _is_over(self, step: int, figures: dict[str, Any]) -> bool:
+        """Note the best so far, and tell whether it has been too long ago."""
+        value = figures[self.settings.metric]
+        value = value[0] if isinstance(value, list) else value
+        score = -value if self.settings.metric in LOWER_IS_BETTER else value
+        best = self._read_best()
+        if best is None or score > best["score"]:
+            if self.settings.keep_best:
+                self._save_weights()
+            best = {"step": step, "score": score, "since": 0}
+        elif step > best["step"]:
+            best |= {"since": best["since"] + 1}
+        scratch = self.output / f"{BEST}.partial"
+        scratch.write_text(json.dumps(best))
+        scratch.replace(self.output / BEST)
+        patience = self.settings.patience
+        return patience is not None and best["since"] >= patience
+
+    def _read_best(self) -> dict[str, Any] | None:
+        file = self.output / BEST
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def _save_weights(self) -> None:
+        from safetensors.torch import save_model
+
+        scratch = self.output / f"{BEST_WEIGHTS}.partial"
+        save_model(self.subject.student.model, str(scratch))
+        flush(scratch)
+        scratch.replace(self.output / BEST_WEIGHTS)
+
+    def restore_best(self) -> int | None:
+        """Give the student the weights with which it did best, and return the step of it; None
+        where the last one is kept."""
+        from safetensors.torch import load_model
+
+        best = self._read_best()
+        if best is None or not self.settings.keep_best:
+            return None
+        load_model(self.subject.student.model, self.output / BEST_WEIGHTS)
+        return best["step"]
+
+
+def clear_measures(output: Path) -> None:
+    """Take away what was kept while a training went on."""
+    for name in (BEST, BEST_WEIGHTS):
+        (output / name).unlink(missing_ok=True)
+
+
+def _prompt(row: TokenRow) -> tuple[int, ...]:
+    return tuple(row.input_ids[: row.prompt_length])

@@ -1,0 +1,138 @@
+"""A training's folder, which survives a kill at any moment, and the pace that all trainings keep.
+
+OUTPUT/training.json     what is trained on what; other settings do not go on from it
+OUTPUT/checkpoints/      complete ones only (`trainers.checkpoints`); gone when it is done
+OUTPUT/model/            the finished model, put there by one rename, with its result.json
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainingArguments
+
+from generators.embedded import computes_in_bfloat16
+from generators.errors import RunError
+from generators.records import Record
+from trainers.checkpoints import commit_checkpoint, flush, publish_folder
+from trainers.classifier_settings import ClassifierSettings
+from trainers.metrics import append_metrics
+from trainers.rows import find_parquet_files
+from trainers.settings import TrainSettings
+
+OnLog = Callable[[dict[str, Any]], None]
+"""Told every step's figures; an exception from it ends the training."""
+
+
+class TrainingPace(TrainerCallback):
+    """Logs every step, saves every `save_steps`, and stops at the last."""
+
+    def __init__(self, save_steps: int, on_log: OnLog | None, metrics: Path | None) -> None:
+        self.save_steps = save_steps
+        self.report = on_log
+        self.metrics = metrics
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_log = True
+        control.should_training_stop = state.global_step >= state.max_steps
+        due = state.global_step % self.save_steps == 0
+        control.should_save = due and not control.should_training_stop
+
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        logs = given["logs"]
+        if not state.is_world_process_zero or "loss" not in logs:
+            return
+        self.tell({"step": state.global_step, **logs})
+
+    def tell(self, line: dict[str, Any]) -> None:
+        """Give a line to whoever listens, and keep it."""
+        if self.metrics is not None:
+            append_metrics(self.metrics, line)
+        if self.report is not None:
+            self.report(line)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            commit_checkpoint(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def make_arguments(
+    settings: TrainSettings | ClassifierSettings, checkpoints: Path
+) -> TrainingArguments:
+    """transformers' arguments for these settings; `TrainingPace` says when to log and to save."""
+    schedules = {"constant": "constant_with_warmup"}
+    bf16 = settings.precision == "bfloat16" or (
+        settings.precision == "auto" and computes_in_bfloat16()
+    )
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=schedules.get(settings.schedule, settings.schedule),
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        seed=settings.seed,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # more GPUs take a process each, never DataParallel
+    return arguments
+
+
+def hash_dataset_files(dataset: Path) -> str:
+    """SHA-256 of a Parquet file, or of all those of a folder."""
+    hashed = hashlib.sha256()
+    for file in find_parquet_files(dataset):
+        hashed.update(file.read_bytes())
+    return hashed.hexdigest()
+
+
+def read_step(checkpoint: Path | None) -> int:
+    """The step after which a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def write_description(output: Path, description: Mapping[str, Any]) -> None:
+    """Put down, durably, everything that decides the losses."""
+    output.mkdir(parents=True, exist_ok=True)
+    scratch = output / "training.json.partial"
+    scratch.write_text(json.dumps(description, indent=2))
+    flush(scratch)
+    scratch.rename(output / "training.json")
+
+
+def check_unchanged(output: Path, description: Mapping[str, Any]) -> None:
+    """Raise RunError, naming the changes, where the folder holds a training of other settings."""
+    earlier = json.loads((output / "training.json").read_text())
+    changed = sorted(k for k in {*description, *earlier} if description.get(k) != earlier.get(k))
+    if changed:
+        differences = "; ".join(f"{k} {earlier.get(k)} → {description.get(k)}" for k in changed)
+        raise RunError(
+            f"{output}: holds a training of other settings ({differences}).\n"
+            "Go back to those settings, give another output folder, or delete this one."
+        )
+
+
+def publish_model(model: Any, tokenizer: Any, result: Record, output: Path) -> None:
+    """Save the finished model under its final name, and let the checkpoints go."""
+    scratch = output / "model.partial"
+    shutil.rmtree(scratch, ignore_errors=True)
+    model.config.use_cache = True  # the Trainer turned it off
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    (scratch / "result.json").write_text(result.model_dump_json(indent=2))
+    publish_folder(scratch, output / "model")
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
