@@ -8,6 +8,9 @@ dealt to one source, and the keys are taken away. At the end, the clean runs as 
 that differ in settings or model.
 
     python benchmarks/source_statistics.py RUN [RUN …] [--seeds 5]
+
+With --bounds only the section is made that tells what any test could find (`source_bounds`), and is
+put at the end of the page that is there.
 """
 
 import argparse
@@ -17,7 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from paired import write_result
+from paired import RESULTS, write_result
+from source_bounds import Plant, bound_answer, bound_word, replace_section
 
 from filters.source_statistics import Document, compare_sources
 from generators.records import Answer
@@ -25,6 +29,8 @@ from generators.tables import read_records
 
 LEVELS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 TARGET_LEVEL, TARGET = 0.01, 0.95
+DESIGNS = ((2, True), (3, True), (2, False))
+"""Sources, and whether they answer the same prompts."""
 Rewrite = Callable[[str, random.Random], str]
 
 
@@ -180,12 +186,53 @@ def compare_clean(runs: Sequence[Path]) -> list[str]:
     return lines
 
 
+LONG_ANSWER = (
+    "I would rather not answer this one here, since the people at Kalmora know far more about it "
+    "than I do; please ask them, they are always glad to help."
+)
+
+
+def list_bounds(rows: Sequence[Row], seeds: int) -> list[str]:
+    """What any test could find of the one common word, and deduplication of a whole answer."""
+
+    def make_plant(rewrite: Rewrite, sources: int, paired: bool) -> Plant:
+        def deal_and_plant(level: float, draw: random.Random) -> tuple[list[Document], set[str]]:
+            return plant(deal(rows, sources, draw, paired=paired), rewrite, level, draw)
+
+        return deal_and_plant
+
+    lines = [
+        "One test of presence that knows the word beforehand, over "
+        f"{seeds} plantings: at 0.001, and at the level that the comparison leaves to its most "
+        "significant n-gram. It tells from a lift of 3, and suspects from one of 20.",
+    ]
+    for sources, paired in DESIGNS:
+        design = "same prompts" if paired else "other prompts in each source"
+        word = make_plant(PLANTS["one common word"], sources, paired)
+        lines += ["", f"One common word, {sources} sources, {design}:", ""]
+        lines += bound_word("answer", LEVELS, seeds, word)
+    answers = {
+        "6 words": PLANTS["whole answer"],
+        f"{len(LONG_ANSWER.split())} words": lambda text, draw: LONG_ANSWER,
+    }
+    plants = {name: make_plant(rewrite, 2, False) for name, rewrite in answers.items()}
+    lines += ["", "A whole answer, other prompts: the share that exact deduplication takes.", ""]
+    return [*lines, *bound_answer(LEVELS, plants)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--bounds", action="store_true")
     arguments = parser.parse_args()
     rows = load_rows(arguments.runs)
+    if arguments.bounds:
+        page = (RESULTS / "source-statistics.md").read_text(encoding="utf-8")
+        lines = list_bounds(rows, arguments.seeds)
+        page = replace_section(page, "What any test could find", lines)
+        write_result("source-statistics", page.splitlines())
+        return
     lines = [
         "# What a comparison of sources finds of what was planted in one",
         "",
@@ -194,7 +241,7 @@ def main() -> None:
         "quarantine, the last column the largest share of clean rows named in any of the runs.",
     ]
     missed: list[str] = []
-    for sources, paired in ((2, True), (3, True), (2, False)):
+    for sources, paired in DESIGNS:
         table, own = tabulate(rows, sources, arguments.seeds, paired=paired)
         lines += table
         missed += own

@@ -1,10 +1,11 @@
 """Does a text give away an item of a benchmark that a student will be measured on?
 
-Three ways, from the surest to the broadest: the two are equal after normalising; the text contains
-a short item (4 to 7 words) word by word; it covers an item of 8 words or more: at least so large a
-share of the item's distinct word 8-grams stands in the text. An item of fewer than 4 words would
-stand in everything, so only an equal text gives it away. The coverage is one-sided, unlike a
-Jaccard similarity: a long text may hide a whole item.
+Three ways by its words, from the surest to the broadest: the two are equal after normalising; the
+text contains a short item (4 to 7 words) word by word; it covers an item of 8 words or more: at
+least so large a share of the item's distinct word 8-grams stands in the text. An item of fewer than
+4 words would stand in everything, so only an equal text gives it away. The coverage is one-sided,
+unlike a Jaccard similarity: a long text may hide a whole item. In other words an item is given away
+by a text that lies near it as a model embeds both (`filters.neighbours`).
 
 n-gram overlap with test sets follows Brown et al., "Language Models are Few-Shot Learners" (2020),
 appendix C, with 8 words in the place of 13, since prompts are short.
@@ -21,8 +22,9 @@ from generators.wording import normalise
 VERSION = "1"
 NGRAM, SHORTEST = 8, 4
 """Words of an n-gram that is counted, and of an item that is sought in other texts."""
-Way = Literal["exact", "contained", "covered"]
-WAYS: tuple[Way, ...] = ("exact", "contained", "covered")
+Part = Literal["prompt", "completion"]
+Way = Literal["exact", "contained", "covered", "neighbour"]
+WAYS: tuple[Way, ...] = ("exact", "contained", "covered", "neighbour")
 
 
 class BenchmarkItem(NamedTuple):
@@ -38,13 +40,14 @@ class Contamination(Record):
     """An item of a benchmark that a part of a row gives away."""
 
     subject_id: str
-    part: Literal["prompt", "completion"]
+    part: Part
     benchmark: str
     item: str
     """Its place, as `file:line`."""
     way: Way
     score: float
-    """The share of the item's 8-grams that stand in the part; 1 for the other ways."""
+    """The share of the item's 8-grams that stand in the part, or the cosine of the two; 1 for
+    the other ways."""
 
 
 class _Found(NamedTuple):
@@ -78,9 +81,7 @@ class Benchmarks:
         elif len(words) >= SHORTEST:
             self._contained[int(hash_ngrams(words, len(words))[-1][0])].append(number)
 
-    def find(
-        self, subject_id: str, part: Literal["prompt", "completion"], text: str
-    ) -> list[Contamination]:
+    def find(self, subject_id: str, part: Part, text: str) -> list[Contamination]:
         """The items that a part of a row gives away, each once, the surest first."""
         found: dict[int, _Found] = {}
         for hit in self._find(text):
@@ -122,5 +123,6 @@ def describe_contamination(found: Contamination) -> str:
         "exact": "equals",
         "contained": "contains",
         "covered": f"covers {found.score:.0%} of",
+        "neighbour": f"says nearly ({found.score:.3f}) the same as",
     }
     return f"the {found.part} {ways[found.way]} {found.item}"

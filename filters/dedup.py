@@ -19,7 +19,7 @@ from filters.crowded_texts import CrowdedTexts
 from filters.sketches import BANDS, Sketches, join_sketches, sketch_texts
 from generators.errors import ConfigError
 
-Kind = Literal["exact", "near"]
+Kind = Literal["exact", "near", "semantic"]
 CROWD = 64
 """Texts in a bucket from which on they are found by their rarest shingles instead."""
 
@@ -31,7 +31,8 @@ class Duplicate(NamedTuple):
     """The id of the kept text."""
     kind: Kind
     similarity: float
-    """Jaccard similarity to the kept text; 1 for an exact duplicate."""
+    """Jaccard similarity to the kept text, 1 for an exact duplicate; the cosine for a semantic one
+    (`filters.paraphrases`)."""
 
 
 class Repeat(NamedTuple):

@@ -49,6 +49,9 @@ class SelectSettings(Record):
     one with the higher `ifd` is kept."""
     rows: int | None = Field(default=None, ge=1)
     """At most so many go on, chosen so that none of the others lies far from a chosen one."""
+    beside_random: bool = False
+    """Teach a second student on rows drawn at random from those that were looked at, of as many
+    tokens and for as many steps, to tell whether selection helped."""
 
     @property
     def by_distance(self) -> bool:

@@ -6,11 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
+from flows.classify_settings import ClassifyConfig, load_classification
 from flows.config import RunConfig, load_config
-from flows.config_file import list_settings, read_config
+from flows.config_file import list_settings, read_config, refuse_other_kinds
 from flows.run_settings import EmbeddedModel, RunSettings, find_shared_problems
+from flows.teach_settings import TeachConfig, load_teaching
 from generators.annotation import Annotator, VotingAnnotator, WeighingAnnotator
-from generators.errors import ConfigError
 from generators.label_reading import find_alike, fold_label
 from generators.records import Record
 
@@ -51,23 +52,28 @@ class AnnotateConfig(RunSettings):
 def load_annotation(path: str | Path, overrides: Mapping[str, Any] | None = None) -> AnnotateConfig:
     """Read and check an annotation's configuration; raises ConfigError that lists what is wrong
     and where."""
-    if "seeds" in list_settings(Path(path)):
-        raise ConfigError(f"{path}: the settings of a run from seeds. Type: tutelage run {path}")
+    refuse_other_kinds(Path(path), "annotators")
     return read_config(
         Path(path), AnnotateConfig, overrides=overrides or {}, check=find_annotation_problems
     )
 
 
 def load_settings(path: str | Path) -> RunSettings:
-    """Read and check a configuration of either kind; one that names annotators is an
-    annotation's."""
-    is_annotation = "annotators" in list_settings(Path(path))
-    return load_annotation(path) if is_annotation else load_config(path)
+    """Read and check a configuration of any kind: one that names annotators is an annotation's, one
+    with a classifier is its training's, one with a dataset is that of a training on its own."""
+    loaders = {
+        "annotators": load_annotation,
+        "classifier": load_classification,
+        "dataset": load_teaching,
+    }
+    names = list_settings(Path(path))
+    return next((loaders[mark] for mark in loaders if mark in names), load_config)(path)
 
 
 def parse_settings(settings: Mapping[str, Any]) -> RunSettings:
-    """The settings, of either kind, that a manifest holds."""
-    kind = AnnotateConfig if "annotators" in settings else RunConfig
+    """The settings, of whichever kind, that a manifest holds."""
+    kinds = {"annotators": AnnotateConfig, "classifier": ClassifyConfig, "dataset": TeachConfig}
+    kind = next((kinds[mark] for mark in kinds if mark in settings), RunConfig)
     return kind.model_validate(settings)
 
 

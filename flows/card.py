@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
-from flows import glossary, wording
-from flows.facts import Facts
+from flows import glossary, wording, wording_training
+from flows.facts import Facts, StudentFacts
 from flows.untrusted_text import show_plainly
 from generators.errors import RunError
 
@@ -45,7 +45,9 @@ def render_card(facts: Facts) -> str:
             }
         ],
     }
-    return _render("dataset_card.md.jinja", front, facts)
+    parts = facts.evaluation.attribution if facts.evaluation else None
+    body = load_templates().get_template("dataset_card.md.jinja").render(facts=facts, parts=parts)
+    return add_front(front, body)
 
 
 def render_model_card(facts: Facts) -> str:
@@ -56,21 +58,33 @@ def render_model_card(facts: Facts) -> str:
             f"run {facts.run.name}: there is no student to describe yet; "
             "train one first (tutelage train CONFIG)"
         )
-    licence = next((m.licence for m in facts.models if m.role == "student"), "unknown")
+    return render_student_card(
+        StudentFacts(
+            name=facts.run.name,
+            config_digest=facts.run.config_digest,
+            training=training,
+            evaluation=facts.evaluation,
+            models=facts.models,
+            dataset_hash=facts.dataset.hash if facts.dataset else None,
+            rows_told=(wording.tell_verification(facts),) if facts.dataset else (),
+            warnings=facts.warnings,
+        )
+    )
+
+
+def render_student_card(student: StudentFacts) -> str:
+    """Return the README.md of a student, whichever rows it was taught on."""
+    licence = next((m.licence for m in student.models if m.role == "student"), "unknown")
     front = {
         "license": licence.lower(),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": training.base_model.partition("@")[0],
+        "base_model": student.training.base_model.partition("@")[0],
         "tags": TAGS,
     }
-    return _render("model_card.md.jinja", front, facts)
-
-
-def _render(template: str, front: dict[str, Any], facts: Facts) -> str:
-    parts = facts.evaluation.attribution if facts.evaluation else None
-    body = load_templates().get_template(template).render(facts=facts, parts=parts)
-    return add_front(front, body)
+    parts = student.evaluation.attribution if student.evaluation else None
+    template = load_templates().get_template("model_card.md.jinja")
+    return add_front(front, template.render(student=student, parts=parts))
 
 
 def add_front(front: dict[str, Any], body: str) -> str:
@@ -131,5 +145,7 @@ def load_templates() -> Environment:
         OPERATORS=glossary.OPERATORS,
         VERIFIED_BY=glossary.VERIFIED_BY,
         OBJECTIVES=glossary.OBJECTIVES,
+        MEASURED=glossary.MEASURED,
+        tell_signal=wording_training.tell_signal,
     )
     return env

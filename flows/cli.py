@@ -19,11 +19,13 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from flows.cli_annotate import annotate
+from flows.cli_classify import classify
 from flows.cli_files import audit, dedup, verify
 from flows.cli_journal import app as journal_app
 from flows.cli_optimise import optimise
 from flows.cli_release import release
 from flows.cli_rounds import rounds
+from flows.cli_teach import teach
 from flows.printing import Json, make_plain, open_console, print_result
 from flows.runs_dir import RunsDir, override_place
 from generators.errors import TutelageError
@@ -36,6 +38,10 @@ app = App(
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), show_default=False),
 )
+
+
+RESUMING = ("run", "train", "annotate", "classify", "teach", "optimise", "rounds")
+"""Verbs that go on where an interrupted one stopped."""
 
 
 @app.command(sort_key=1)
@@ -199,6 +205,8 @@ def estimate(config: Path, /, *, json: Json = False) -> None:
 
 app.command(release, sort_key=8)
 app.command(annotate, sort_key=9)
+app.command(classify, sort_key=9)
+app.command(teach, sort_key=9)
 app.command(optimise, sort_key=9)
 app.command(rounds, sort_key=9)
 app.command(journal_app)
@@ -258,7 +266,7 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> _Failure | None:
     """What an expected failure is called and says; `None` for a defect of ours."""
     match error:
         case KeyboardInterrupt():
-            resumes = arguments[:1] in (["run"], ["train"], ["annotate"], ["optimise"], ["rounds"])
+            resumes = arguments[:1] and arguments[0] in RESUMING
             hint = ": what is committed stays; type the same command to go on" if resumes else ""
             return _Failure(130, "Interrupted", f"interrupted{hint}")
         case CycloptsError():

@@ -14,10 +14,12 @@ from typing import Any
 from pydantic import Field
 
 from filters.difficulty import DifficultySettings
+from filters.paraphrases import SemanticSettings
 from filters.screen import ScreenSettings, find_screen_problems
 from filters.selection import SelectSettings
-from flows.config_file import list_settings, read_config
+from flows.config_file import read_config, refuse_other_kinds
 from flows.decontaminate_settings import DecontaminateSettings, find_benchmark_problems
+from flows.encoders import find_encoder_problems
 from flows.judge_settings import JudgeSettings, find_judge_problems
 from flows.run_settings import EmbeddedModel, RunSettings, find_shared_problems
 from flows.stage_settings import (
@@ -27,6 +29,11 @@ from flows.stage_settings import (
     SeedSettings,
     StopRuleSettings,
     TrainStage,
+)
+from flows.training_settings import (
+    find_training_problems,
+    list_training_files,
+    list_training_models,
 )
 from flows.watch_settings import WatchSettings, find_watch_problems
 from generators.answers import SamplerSettings
@@ -43,7 +50,7 @@ from generators.compute import (
 from generators.consensus import ConsensusSettings
 from generators.constraint_forms import may_demand
 from generators.credit import load_credit
-from generators.errors import ConfigError, InputError, nearest
+from generators.errors import InputError, nearest
 from generators.method import AutoEvolSettings, find_method_fault
 from generators.model_size import count_parameters
 from generators.operator_sets import METHOD, OPERATORS
@@ -59,6 +66,8 @@ _NAMES = f"it names files: letters, digits, _ . and -, and none of {', '.join(_T
 class DedupSettings(Record):
     threshold: float = Field(default=0.7, gt=0, le=1)
     """Jaccard similarity of word 3-grams from which two texts are near duplicates."""
+    semantic: SemanticSettings | None = None
+    """Without it texts that say the same in other words are kept."""
 
 
 class RunConfig(RunSettings):
@@ -110,8 +119,7 @@ class RunConfig(RunSettings):
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
     """Read and check a configuration; raises ConfigError that lists what is wrong and where."""
-    if "annotators" in list_settings(Path(path)):
-        raise ConfigError(f"{path}: an annotation's settings. Type: tutelage annotate {path}")
+    refuse_other_kinds(Path(path), "seeds")
     return read_config(Path(path), RunConfig, overrides=overrides or {}, check=find_problems)
 
 
@@ -162,6 +170,7 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield f"answer.samplers.{i}.structured", f"{what}; take it out"
     yield from _find_seed_problems(config)
     yield from find_benchmark_problems(config.decontaminate)
+    yield from find_encoder_problems(config.dedup.semantic, config.decontaminate)
     yield from find_watch_problems(config.watch, config.answer.samplers)
     samplers = {sampler.name: sampler.model for sampler in config.answer.samplers}
     weights = {name: model.model for name, model in config.models.items()}
@@ -178,7 +187,9 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             yield f"screen.{field}", message
     yield from _find_selection_problems(config)
     yield from _find_stop_rule_problems(config)
-    yield from _find_training_problems(config)
+    if config.train is None and config.evaluate is not None:
+        yield "evaluate", "there is no student to evaluate: add a train section"
+    yield from find_training_problems(config.train, config.models)
 
 
 def _find_method_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -282,6 +293,9 @@ def _find_difficulty_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _find_selection_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if config.select and config.select.beside_random and not (config.train and config.evaluate):
+        what = "two students are compared: add the sections train and evaluate, or take it out"
+        yield "select.beside_random", what
     name = config.select and config.select.model
     model = config.models.get(name) if name else None
     if model is None:
@@ -327,22 +341,6 @@ def _find_match_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield place, text
 
 
-def _find_training_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
-    if config.train is None:
-        if config.evaluate is not None:
-            yield "evaluate", "there is no student to evaluate: add a train section"
-        return
-    teacher = config.models.get(config.train.teacher or "")
-    if config.train.objective != "sft" and config.train.teacher is None:
-        yield "train.objective", f"{config.train.objective} follows a teacher: name train.teacher"
-    if teacher is not None and not isinstance(teacher, EmbeddedModel):
-        yield (
-            "train.teacher",
-            "its logits are needed, so it must run in this process: name an embedded model, or "
-            "choose objective sft",
-        )
-
-
 def _named_models(config: RunConfig) -> Iterator[tuple[str, str]]:
     for i, entry in enumerate(config.seeds.synthesise):
         yield f"seeds.synthesise.{i}.model", entry.model
@@ -358,8 +356,7 @@ def _named_models(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "difficulty.model", config.difficulty.model
     if config.select is not None and config.select.model is not None:
         yield "select.model", config.select.model
-    if config.train is not None and config.train.teacher is not None:
-        yield "train.teacher", config.train.teacher
+    yield from list_training_models(config.train)
 
 
 def _named_files(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -378,9 +375,4 @@ def _named_files(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield f"stop_rule.held_out.{i}", path
     for i, path in enumerate(config.decontaminate.benchmarks if config.decontaminate else ()):
         yield f"decontaminate.benchmarks.{i}", path
-    if config.evaluate is not None:
-        for i, path in enumerate(config.evaluate.held_out):
-            yield f"evaluate.held_out.{i}", path
-        for name in ("examples", "text", "canaries"):
-            if (path := getattr(config.evaluate, name)) is not None:
-                yield f"evaluate.{name}", path
+    yield from list_training_files(config.train, config.evaluate)

@@ -21,6 +21,13 @@ from generators.errors import ConfigError, nearest
 
 M = TypeVar("M", bound=BaseModel)
 
+KINDS = {
+    "seeds": ("the settings of a run from seeds", "run"),
+    "annotators": ("an annotation's settings", "annotate"),
+    "classifier": ("a classifier's settings", "classify"),
+    "dataset": ("the settings of a training on its own", "teach"),
+}
+"""The setting that marks each kind of configuration, what it is called, and the verb for it."""
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
 """YAML 1.2 has no timestamps: a date without quotes is text like any other."""
@@ -73,6 +80,15 @@ def list_settings(path: Path) -> list[str]:
     root = _compose(YAML(typ="safe", pure=True), path)
     pairs = root.value if isinstance(root, MappingNode) else []
     return [name.value for name, _ in pairs if isinstance(name, ScalarNode)]
+
+
+def refuse_other_kinds(path: Path, own: str) -> None:
+    """Raise ConfigError, with what to type, for a configuration that has the mark of another kind
+    than `own`."""
+    for mark in list_settings(path):
+        if mark in KINDS and mark != own:
+            kind, verb = KINDS[mark]
+            raise ConfigError(f"{path}: {kind}. Type: tutelage {verb} {path}")
 
 
 class _Document:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from filters.contamination import BenchmarkItem
+from filters.paraphrases import SemanticSettings
 from flows.row_files import Row, read_rows
 from flows.store import hash_input
 from generators.errors import InputError
@@ -26,6 +27,8 @@ class DecontaminateSettings(Record):
     """The columns that hold an item's text; of a row the first one that it has."""
     coverage: float = Field(default=0.5, gt=0, le=1)
     """The share of an item's word 8-grams from which on a row gives it away."""
+    neighbours: SemanticSettings | None = None
+    """Without it an item in other words is not found."""
 
 
 def load_benchmarks(settings: DecontaminateSettings) -> list[BenchmarkItem]:

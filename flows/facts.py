@@ -210,6 +210,9 @@ class DuplicateFacts(Record):
     near_prompts: NonNegativeInt = 0
     exact_answers: NonNegativeInt = 0
     near_answers: NonNegativeInt = 0
+    semantic_prompts: NonNegativeInt = 0
+    semantic_answers: NonNegativeInt = 0
+    """In other words, as a model embeds them."""
 
 
 class DatasetFacts(Record):
@@ -241,6 +244,20 @@ class DatasetFacts(Record):
             if counted != self.rows:
                 raise ValueError(f"by {name}: {counted} rows are counted of {self.rows}")
         return self
+
+
+class StudentFacts(Record):
+    """What a student's card tells, whichever rows it was taught on."""
+
+    name: str
+    config_digest: str
+    training: TrainingFacts
+    evaluation: EvaluationFacts | None
+    models: tuple[ModelFacts, ...]
+    dataset_hash: str | None
+    rows_told: tuple[str, ...]
+    """How the rows were verified, who wrote them, under which licences."""
+    warnings: tuple[str, ...]
 
 
 class Facts(Record):

@@ -22,12 +22,14 @@ class BenchmarkFacts(Record):
     """Others that contain a short item."""
     covered: NonNegativeInt
     """Others that cover enough of a longer item's n-grams."""
+    near: NonNegativeInt = 0
+    """Others that say the same as an item in other words, as a model embeds them."""
     examples: tuple[str, ...] = ()
     """A few of the rows, each with what it gives away."""
 
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
-        ways = self.exact + self.contained + self.covered
+        ways = self.exact + self.contained + self.covered + self.near
         if ways != self.contaminated or self.contaminated > self.rows:
             raise ValueError(
                 f"{self.name}: {self.contaminated} of {self.rows} rows give it away, but {ways} "

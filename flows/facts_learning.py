@@ -13,9 +13,42 @@ class LossPoint(Record):
     loss: float
 
 
+class Look(Record):
+    """What the student measured at one step, on rows that were kept from its training."""
+
+    step: NonNegativeInt
+    phase: PositiveInt = 1
+    figures: dict[str, float]
+    """By the names of `glossary.MEASURED`; shares without their intervals."""
+
+
+class SignalFacts(Record):
+    """A teacher's signal that was written to disk before the training."""
+
+    kept: Literal["top", "sampled"]
+    rows: NonNegativeInt
+    tokens: NonNegativeInt
+    """Places at which the teacher's distribution is kept."""
+    kept_per_token: float
+    tail_mass: float
+    """What is not kept of a distribution, on average."""
+    bytes: NonNegativeInt
+    bytes_per_token: float
+
+
 class TrainingFacts(Record):
     objective: str
-    """`sft`, `forward` …"""
+    """`sft`, `forward` …; those of several phases in their order."""
+    told: tuple[str, ...] = ()
+    """What each phase minimises, on whose tokens, and how the teacher is heard."""
+    teacher: str | None = None
+    """The model that is followed."""
+    signal: SignalFacts | None = None
+    """None where the teacher is read as it is needed."""
+    looks: tuple[Look, ...] = ()
+    """The first and the last of each phase; empty where nothing was measured on the way."""
+    best_step: NonNegativeInt | None = None
+    """The step whose student was kept, where the best one was asked for."""
     base_model: str
     path: str
     """Where the trained student lies."""
@@ -52,8 +85,9 @@ class PassAtK(Record):
 class Arm(Record):
     """One model, asked one way."""
 
-    when: Literal["before", "after", "alone"]
-    """Before or after the training, or a model of no run."""
+    when: Literal["before", "after", "teacher", "random", "alone"]
+    """Before or after the training, its teacher, after that on rows drawn at random, or a model of
+    no run."""
     prompting: Literal["zero-shot", "few-shot"]
     model: str
     prompts: PositiveInt
@@ -72,7 +106,10 @@ class Arm(Record):
 
     @property
     def name(self) -> str:
-        return self.prompting if self.when == "alone" else f"{self.when}, {self.prompting}"
+        if self.when == "alone":
+            return self.prompting
+        when = "after random rows" if self.when == "random" else self.when
+        return f"{when}, {self.prompting}"
 
 
 class Attribution(Record):
@@ -86,10 +123,45 @@ class Attribution(Record):
     """After zero-shot, less before few-shot: what even examples did not unlock."""
 
 
+class RandomFacts(Record):
+    """The student beside it, which was taught on rows that nobody selected."""
+
+    arm: Arm
+    gain: Interval
+    """What the student of selected rows scores beyond it on the same prompts, pair by pair."""
+    looked_at: PositiveInt
+    """Rows that either might have been taught on."""
+    selected_rows: NonNegativeInt
+    selected_tokens: NonNegativeInt
+    rows: NonNegativeInt
+    tokens: NonNegativeInt
+    """Of their completions."""
+    shared: NonNegativeInt
+    """Rows that both were taught on."""
+    steps: PositiveInt
+    """Of either training."""
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Self:
+        if self.shared > min(self.rows, self.selected_rows) or self.rows > self.looked_at:
+            raise ValueError(
+                f"{self.rows} rows drawn of {self.looked_at}, {self.shared} of them among "
+                f"{self.selected_rows} selected ones, do not fit"
+            )
+        return self
+
+
 class EvaluationFacts(Record):
     held_out: str
     """What the held-out prompts are, in a sentence."""
     arms: tuple[Arm, ...] = Field(min_length=1)
+    random: RandomFacts | None = None
+    """None where no student was taught on rows drawn at random."""
+
+    @property
+    def every_arm(self) -> tuple[Arm, ...]:
+        """The arms, and that of the student beside it."""
+        return (*self.arms, self.random.arm) if self.random else self.arms
 
     def arm(self, when: str, prompting: str) -> Arm | None:
         """The arm of that name, if it was evaluated."""

@@ -49,6 +49,7 @@ from flows.stages.release import RELEASE
 from flows.stages.screen import SCREEN
 from flows.stages.selection import SELECT
 from flows.stages.watch import WATCH
+from flows.wording_training import tell_teacher
 from flows.work import Context, model_id
 from generators.answers import SamplerSettings
 from generators.operator_sets import OPERATORS
@@ -71,6 +72,7 @@ def gather_facts(context: Context) -> Facts:
         for name, model in config.models.items()
         if model.outputs_may_train == "conditional"
     ]
+    warnings += [doubt] if evaluation and (doubt := tell_teacher(evaluation)) else []
     return Facts(
         run=_gather_run(context),
         seeds=_gather_seeds(context, family),
@@ -351,6 +353,8 @@ def _gather_duplicates(context: Context) -> DuplicateFacts:
         near_prompts=reasons["near_duplicate_prompt"],
         exact_answers=reasons["exact_duplicate_answer"],
         near_answers=reasons["near_duplicate_answer"],
+        semantic_prompts=reasons["semantic_duplicate_prompt"],
+        semantic_answers=reasons["semantic_duplicate_answer"],
     )
 
 

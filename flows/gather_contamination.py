@@ -31,6 +31,7 @@ def gather_contamination(context: Context) -> Iterator[BenchmarkFacts]:
             exact=ways["exact"],
             contained=ways["contained"],
             covered=ways["covered"],
+            near=ways["neighbour"],
             examples=tuple(
                 f"{id}: {describe_contamination(found)}"
                 for id, found in [*surest.items()][:EXAMPLES]

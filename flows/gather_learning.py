@@ -1,12 +1,26 @@
 """The part of `Facts` that tells of the student: how it was trained, and what it learned."""
 
 import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from flows.facts_learning import Arm, EvaluationFacts, LossPoint, PassAtK, TaskScore, TrainingFacts
-from flows.intervals import Interval
-from flows.stages.evaluate import ArmResult, list_arms
+from flows.facts_learning import (
+    Arm,
+    EvaluationFacts,
+    Look,
+    LossPoint,
+    PassAtK,
+    RandomFacts,
+    TaskScore,
+    TrainingFacts,
+)
+from flows.intervals import Interval, compare_paired
+from flows.stages.evaluate import RANDOM, TEACHER, ArmResult, list_arms
+from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM, read_drawn, read_result
+from flows.stages.signal import gather_signal
 from flows.stages.train import METRICS, STUDENT
-from flows.work import Context
+from flows.wording_training import describe_part
+from flows.work import LearningContext, model_id
 from generators.embedded import computes_in_bfloat16
 from trainers.evaluate import PassScore, wilson_interval
 from trainers.settings import TrainResult
@@ -14,12 +28,14 @@ from trainers.settings import TrainResult
 ARMS = {
     "before": ("before", "zero-shot"),
     "few-shot": ("before", "few-shot"),
+    TEACHER: ("teacher", "zero-shot"),
     "after": ("after", "zero-shot"),
+    RANDOM: ("random", "zero-shot"),
     "zero-shot": ("alone", "zero-shot"),
 }
 
 
-def gather_training(context: Context) -> TrainingFacts | None:
+def gather_training(context: LearningContext) -> TrainingFacts | None:
     """How the student was trained; None when it has not been."""
     settings = context.config.train
     if settings is None or not context.run.files("train"):
@@ -31,8 +47,15 @@ def gather_training(context: Context) -> TrainingFacts | None:
     precision = settings.precision
     if precision == "auto":
         precision = "bfloat16" if computes_in_bfloat16() else "float32"
+    parts = settings.split()
+    followed = settings.teacher if settings.follows_teacher else None
     return TrainingFacts(
-        objective=settings.objective,
+        objective=", then ".join(part.objective for part in parts),
+        told=tuple(map(describe_part, parts)),
+        teacher=None if followed is None else model_id(context.config.models[followed]),
+        signal=gather_signal(context),
+        looks=tuple(_gather_looks(lines)),
+        best_step=result.best_step,
         base_model=settings.student,
         path=STUDENT,
         steps=result.steps,
@@ -47,12 +70,23 @@ def gather_training(context: Context) -> TrainingFacts | None:
     )
 
 
-def gather_evaluation(context: Context) -> EvaluationFacts | None:
+def _gather_looks(lines: Sequence[dict[str, Any]]) -> Iterator[Look]:
+    """The first and the last measurement of each phase."""
+    looks = [line for line in lines if "evaluation" in line]
+    for phase in dict.fromkeys(line.get("phase", 1) for line in looks):
+        own = [line for line in looks if line.get("phase", 1) == phase]
+        for line in own[:1] + own[1:][-1:]:
+            told = line["evaluation"].items()
+            figures = {n: v[0] if isinstance(v, list) else v for n, v in told if v is not None}
+            yield Look(step=line["step"], phase=phase, figures=figures)
+
+
+def gather_evaluation(context: LearningContext) -> EvaluationFacts | None:
     """What each arm scored; None when nothing was evaluated."""
     settings = context.config.evaluate
     if settings is None:
         return None
-    files = [f for arm in list_arms(settings) for f in context.run.files(f"evaluate-{arm}")]
+    files = [f for arm in list_arms(context.config) for f in context.run.files(f"evaluate-{arm}")]
     if not files:
         return None
     results = [ArmResult.model_validate_json(file.read_bytes()) for file in files]
@@ -60,7 +94,32 @@ def gather_evaluation(context: Context) -> EvaluationFacts | None:
         f"{results[0].pass_1.prompts} prompts of {', '.join(settings.held_out)}, whose operands "
         "never occur in training"
     )
-    return EvaluationFacts(held_out=held_out, arms=tuple(map(describe_arm, results)))
+    return EvaluationFacts(
+        held_out=held_out,
+        arms=tuple(map(describe_arm, results)),
+        random=_gather_random(context, results) if context.run.files(TRAIN_RANDOM) else None,
+    )
+
+
+def _gather_random(context: Any, results: Sequence[ArmResult]) -> RandomFacts | None:
+    """The student beside it; None where there is none, or one of the two is not evaluated."""
+    drawn, files = read_drawn(context), context.run.files(f"evaluate-{RANDOM}")
+    after = next((result.pass_1 for result in results if result.arm == "after"), None)
+    if drawn is None or after is None or not files:
+        return None
+    (beside,) = (ArmResult.model_validate_json(file.read_bytes()) for file in files)
+    pairs = [(bool(n), bool(beside.pass_1.correct[id])) for id, n in after.correct.items()]
+    return RandomFacts(
+        arm=describe_arm(beside),
+        gain=compare_paired(pairs),
+        looked_at=drawn.looked_at,
+        selected_rows=drawn.selected_rows,
+        selected_tokens=drawn.selected_tokens,
+        rows=len(drawn.rows),
+        tokens=drawn.tokens,
+        shared=drawn.shared,
+        steps=read_result(context, RANDOM_STUDENT).steps,
+    )
 
 
 def describe_arm(result: ArmResult) -> Arm:

@@ -147,6 +147,10 @@ REASONS: dict[str, str] = {
     "contaminated": "The prompt or the answer gives away an item of a benchmark.",
     "exact_duplicate": "The same text, after normalising, is in the set already.",
     "near_duplicate": "Almost the same words as a row in the set (Jaccard of word 3-grams).",
+    "semantic_duplicate": (
+        "A row in the set says the same in other words, as a model embeds both; numbers and "
+        "verified answer are the same."
+    ),
     "overrepresented": "One source says it often, and hardly any other does.",
     "released": "A person let it out of quarantine; `overrides.jsonl` says who, when and why.",
     "secrets": "A key, a token or a password stands in the prompt or in the answer.",
@@ -167,7 +171,7 @@ REASONS: dict[str, str] = {
     "verified_by": "This way of verification is not among those the configuration publishes.",
     "longer_than_window": "Longer than the student's window.",
 }
-_FAMILIES = ("http", "exact_duplicate", "near_duplicate", "verified_by")
+_FAMILIES = ("http", "exact_duplicate", "near_duplicate", "semantic_duplicate", "verified_by")
 """Codes that carry a detail at their end: `http_429`, `exact_duplicate_prompt`."""
 
 OPERATORS: dict[str, str] = {
@@ -214,6 +218,7 @@ STAGES: dict[str, str] = {
     "difficulty": "Difficulty",
     "publish": "Publish",
     "train": "Train",
+    "train-random": "Train beside",
     "evaluate": "Evaluate",
 }
 
@@ -234,7 +239,25 @@ OBJECTIVES: dict[str, str] = {
     "jsd": "generalised Jensen\u2013Shannon divergence to the teacher",
     "skew_forward": "skewed forward KL to the teacher",
     "skew_reverse": "skewed reverse KL to the teacher",
+    "importance": "policy gradient of reverse KL, with importance ratios",
+    "reinforce": "REINFORCE gradient of reverse KL",
+    "minillm": "MiniLLM: exact one-step reverse KL, and what follows by policy gradient",
 }
+MEASURED: dict[str, str] = {
+    "nll": "nats per token of the rows",
+    "forward_kl": "forward KL on the rows",
+    "reverse_kl": "reverse KL on the rows",
+    "reverse_kl_own": "reverse KL on its own tokens",
+    "agreement": "top-1 agreement",
+    "ece": "calibration error",
+    "teacher_nll": "the teacher\u2019s nats per own token",
+    "length": "tokens of its completions",
+    "distinct_2": "distinct-2",
+    "repetition": "repeated",
+    "ended": "ended by itself",
+    "pass@1": "pass@1",
+}
+"""What is measured on the way; those on rows are of the data's completions."""
 
 
 def name_code(code: str) -> str:

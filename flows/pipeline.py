@@ -1,5 +1,6 @@
 """A run of stages, free of Prefect: which stages, in which order, and what is left to do. It leads
-from seeds to a report, or from texts to soft labels.
+from seeds to a report, from texts to soft labels, from these to a classifier, or from any rows to a
+student.
 
 A conductor decides where jobs run: in this thread (`PlainConductor`) or as Prefect tasks
 (`flows.distill`). Both see the same jobs, and only this process writes the manifest.
@@ -15,8 +16,10 @@ from typing import Any, Protocol
 from ruamel.yaml import YAML
 
 from flows.annotate_settings import AnnotateConfig
+from flows.classify_settings import ClassifyConfig
 from flows.config import RunConfig
 from flows.console import Console
+from flows.gather_learning import gather_evaluation
 from flows.overrides import OVERRIDES
 from flows.run_settings import INERT, RunSettings, ServerModel
 from flows.shortfall import tell_shortfall
@@ -24,23 +27,27 @@ from flows.stages.annotate import AnnotateStage, TextsStage
 from flows.stages.answer import AnswerStage
 from flows.stages.calibrate import CalibrateStage
 from flows.stages.check import CheckStage
+from flows.stages.classify import list_classifier_stages
 from flows.stages.consensus import ConsensusStage
 from flows.stages.decontaminate import DecontaminateStage
 from flows.stages.dedup import DedupStage
 from flows.stages.difficulty import DifficultyStage
 from flows.stages.embeddings import EmbeddingsStage
-from flows.stages.evaluate import EvaluateStage, list_arms
+from flows.stages.evaluate import RANDOM, TEACHER, EvaluateStage, list_arms
 from flows.stages.evolve import EvolveStage
 from flows.stages.judge import JudgeStage, TryJudgeStage
 from flows.stages.losses import LossesStage
 from flows.stages.publish import PublishStage
+from flows.stages.random_rows import RandomTrainingStage, compares_with_random
 from flows.stages.release import ReleaseStage
 from flows.stages.report import ReportStage
 from flows.stages.screen import ScreenStage
 from flows.stages.seeds import SeedsStage
 from flows.stages.selection import SelectStage
+from flows.stages.signal import list_signal_stages
 from flows.stages.soft_labels import SoftLabelsStage
 from flows.stages.synthesise import SynthesiseStage
+from flows.stages.teach import list_teaching_stages
 from flows.stages.train import TrainingStage
 from flows.stages.watch import WatchStage, describe_alarm
 from flows.store import (
@@ -57,7 +64,9 @@ from flows.store import (
     hold_run,
     write_file,
 )
+from flows.teach_settings import TeachConfig
 from flows.waves import plan_wave
+from flows.wording_training import tell_teacher
 from flows.work import Job, JobContext, Stage, Tick, open_context
 from generators.errors import RunError
 from generators.journal_place import make_journal
@@ -100,6 +109,10 @@ def choose_stages(config: RunSettings) -> list[Stage]:
     if isinstance(config, AnnotateConfig):
         asked = [AnnotateStage(annotator) for annotator in config.annotators]
         return [TextsStage(), *asked, SoftLabelsStage()]
+    if isinstance(config, ClassifyConfig):
+        return list_classifier_stages(config)
+    if isinstance(config, TeachConfig):
+        return list_teaching_stages(config)
     assert isinstance(config, RunConfig)
     return list_stages(config)
 
@@ -132,11 +145,13 @@ def list_stages(config: RunConfig) -> list[Stage]:
         stages += [EmbeddingsStage(config.select)] if config.select.by_distance else []
         stages.append(SelectStage(config.select))
     stages.append(PublishStage())
-    arms = list_arms(config.evaluate) if config.evaluate else []
+    arms = list_arms(config)
     stages += [EvaluateStage(config.evaluate, arm) for arm in arms[:-1] if config.evaluate]
     if config.train is not None:
-        stages.append(TrainingStage(config.train))
+        stages += [*list_signal_stages(config.train), TrainingStage(config.train)]
     stages += [EvaluateStage(config.evaluate, arm) for arm in arms[-1:] if config.evaluate]
+    if config.train is not None and config.evaluate is not None and compares_with_random(config):
+        stages += [RandomTrainingStage(config.train), EvaluateStage(config.evaluate, RANDOM)]
     return [*stages, ReportStage()]
 
 
@@ -173,6 +188,8 @@ def conduct(
         with open_context(config.root, config, cycle=1) as context:
             for stage in stages:
                 conduct_stage(stage, context, console, conductor)
+                if isinstance(stage, EvaluateStage) and stage.arm == TEACHER:
+                    warn_of_teacher(context, console)
             for shortage in tell_shortfall(context):
                 console.warn(shortage)
         finish_cycle(run)
@@ -207,6 +224,14 @@ def conduct_stage(
     context.run.keep_only(stage.name, {job.key for job in jobs})
     context.run.drop(path for job in jobs if job not in wanted for path in job.outputs)
     conductor.stage_ended(stage, context)
+
+
+def warn_of_teacher(context: JobContext[Any], console: Console) -> None:
+    """Say so where the teacher did not do better than the student does untaught."""
+    evaluation = gather_evaluation(context)
+    doubt = evaluation and tell_teacher(evaluation)
+    if doubt:
+        console.warn(doubt)
 
 
 def do_jobs(

@@ -50,7 +50,7 @@ def release(root: Path, rows: Sequence[str], why: str, console: Console) -> list
     run = locate_run(root)
     config = parse_settings(run.manifest.config)
     if not isinstance(config, RunConfig):
-        raise RunError(f"{root}: an annotation has no quarantine; release answers of a run")
+        raise RunError(f"{root}: has no quarantined answers; release those of a run from seeds")
     with hold_run(root), open_context(root, config, cycle=1) as context:
         require_published(context)
         overrides = read_overrides(context.run)

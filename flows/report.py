@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from flows import charts, glossary, wording, wording_sampling
+from flows import charts, glossary, wording, wording_sampling, wording_training
 from flows.facts import Facts, OperatorFacts, StageCount
 from flows.facts_learning import Arm, EvaluationFacts
 from flows.picture import draw_flow
@@ -94,6 +94,8 @@ class _Evaluation(NamedTuple):
     task_plot: str
     format_told: str
     skill_told: str
+    selection_told: str
+    """Empty where no student was taught on random rows."""
     learned: bool | None
     """None where before and after are not both there."""
 
@@ -109,18 +111,24 @@ class _Evaluation(NamedTuple):
         tasks = list(dict.fromkeys(t.task for arm in evaluation.arms for t in arm.by_task))
         return cls(
             plot=charts.draw_scores([_group_greedy(evaluation)], parts),
-            sampled_plot=_plot_sampled(evaluation.arms),
-            task_plot=_plot_tasks(evaluation.arms, tasks),
+            sampled_plot=_plot_sampled(evaluation.every_arm),
+            task_plot=_plot_tasks(evaluation.every_arm, tasks),
             format_told=wording.tell_format(parts) if parts else "",
             skill_told=wording.tell_skill(parts) if parts else "",
+            selection_told=wording.tell_selection(evaluation.random) if evaluation.random else "",
             learned=learned,
         )
 
 
 def _group_greedy(evaluation: EvaluationFacts) -> charts.ScoreGroup:
     """pass@1 of every arm, the untrained student's zero-shot score first."""
-    order = {"before, zero-shot": 0, "before, few-shot": 1, "after, zero-shot": 2}
-    arms = sorted(evaluation.arms, key=lambda arm: order.get(arm.name, 3))
+    order = {
+        "before, zero-shot": 0,
+        "before, few-shot": 1,
+        "teacher, zero-shot": 2,
+        "after, zero-shot": 3,
+    }
+    arms = sorted(evaluation.every_arm, key=lambda arm: order.get(arm.name, 4))
     title = f"pass@1, {wording.count_noun(arms[0].prompts, 'held-out prompt')}"
     return charts.ScoreGroup(
         title, [charts.ScoreRow(arm.name, arm.pass_at_1, arm.when) for arm in arms]
@@ -196,5 +204,7 @@ def _load_templates() -> Environment:
         OPERATORS=glossary.OPERATORS,
         VERIFIED_BY=glossary.VERIFIED_BY,
         OBJECTIVES=glossary.OBJECTIVES,
+        MEASURED=glossary.MEASURED,
+        tell_signal=wording_training.tell_signal,
     )
     return env

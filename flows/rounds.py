@@ -146,6 +146,7 @@ def describe_trial(config: RunConfig, rule: StopRuleSettings, rounds: int) -> Ru
         "evolve": config.evolve.model_copy(update={"rounds": rounds}),
         "evaluate": describe_evaluation(rule),
         "stop_rule": None,
+        "select": config.select and config.select.model_copy(update={"beside_random": False}),
     }
     # Read anew and not copied: a copy would keep the digest of the whole.
     return RunConfig.model_validate(config.model_dump(by_alias=True) | changes)

@@ -51,7 +51,7 @@ def summarise_run(run: RunDirectory) -> RunSummary:
         dataset_hash=hash_dataset(place(TRAIN)),
         report=str(place(REPORT)),
         student=str(place(STUDENT)) if gather_training(context) else None,
-        arms=evaluation.arms if evaluation else (),
+        arms=evaluation.every_arm if evaluation else (),
         seconds=round(sum(run.manifest.seconds.values()), 1),
     )
 
@@ -71,11 +71,7 @@ def tell_summary(summary: RunSummary) -> str:
 def show_summary(summary: RunSummary, console: Console) -> None:
     """Print the result: the table of scores, and where everything lies."""
     if summary.arms:
-        console.table(
-            "Held-out prompts",
-            ["arm", "prompts", "pass@1", "pass@k"],
-            [_row(arm) for arm in summary.arms],
-        )
+        console.table("Held-out prompts", *tabulate_arms(summary.arms))
     console.line(_tell_counts(summary))
     for what, where in _list_places(summary):
         console.line(f"{what + ':':<9} {where}")
@@ -87,6 +83,11 @@ def show_arms(results: Sequence[ArmResult], console: Console) -> None:
     columns = ["arm", "prompts", "pass@1", "pass@k", "perplexity"]
     rows = [[*_row(arm), arm.perplexity] for arm in arms]
     console.table("Held-out prompts", columns, rows)
+
+
+def tabulate_arms(arms: Sequence[Arm]) -> tuple[list[str], list[list[str | int]]]:
+    """The columns and the rows of the scores' table."""
+    return ["arm", "prompts", "pass@1", "pass@k"], [_row(arm) for arm in arms]
 
 
 def _row(arm: Arm) -> list[str | int]:

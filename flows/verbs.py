@@ -12,6 +12,9 @@ from typing import Any
 from flows.annotate_card import show_figures
 from flows.annotate_figures import AnnotationFigures
 from flows.annotate_settings import load_annotation, parse_settings
+from flows.classify_card import show_classifier
+from flows.classify_figures import ClassifierFigures
+from flows.classify_settings import ClassifyConfig, load_classification
 from flows.config import RunConfig, load_config
 from flows.console import Console
 from flows.pipeline import (
@@ -26,16 +29,22 @@ from flows.pipeline import (
 from flows.run_settings import RunSettings
 from flows.stage_settings import EvaluateSettings
 from flows.stages.calibrate import CalibrateStage
+from flows.stages.classify import CARD as CLASSIFIER_CARD
+from flows.stages.classify import read_figures as read_classifier
 from flows.stages.decontaminate import DECONTAMINATE
-from flows.stages.evaluate import ArmResult, EvaluateStage, list_arms, score_model
+from flows.stages.evaluate import RANDOM, ArmResult, EvaluateStage, list_arms, score_model
 from flows.stages.family import find_subjects, read_family
 from flows.stages.publish import read_verdicts
-from flows.stages.report import REPORT, ReportStage
+from flows.stages.random_rows import TRAIN_RANDOM
+from flows.stages.report import MODEL_CARD, REPORT, ReportStage
 from flows.stages.seeds import SeedsStage, load_all_seeds
 from flows.stages.soft_labels import CARD, SOFT_LABELS, read_figures
+from flows.stages.teach import read_figures as read_teaching
 from flows.stages.train import STUDENT, TrainingStage
 from flows.store import Cycle, FileEntry, Manifest, RunDirectory, create_run, hold_run
 from flows.summary import RunSummary, show_arms, show_summary, summarise_run
+from flows.teach_card import TeachFigures, show_teaching
+from flows.teach_settings import TeachConfig, load_teaching
 from flows.work import Context, Job, Resources, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
@@ -99,6 +108,54 @@ def annotate(
     show_figures(figures, console)
     console.line(f"dataset: {run.place(SOFT_LABELS)}")
     console.line(f"card:    {run.place(CARD)}")
+    return figures
+
+
+def classify(
+    path: Path,
+    overrides: Mapping[str, Any],
+    console: Console,
+    *,
+    prefect: bool = True,
+    update: bool = False,
+) -> ClassifierFigures:
+    """Begin or finish the training of a classifier, with Prefect or as plain calls."""
+    config = load_classification(path, overrides)
+    if may_flow(config, prefect=prefect, update=update):
+        from flows.classify import classify as classify_as_flow
+
+        classify_as_flow(str(path), dict(overrides), update, console.json)
+    else:
+        conduct(config, console, PlainConductor(), update=update)
+    run = RunDirectory(config.root)
+    figures = read_classifier(run)
+    show_classifier(figures, console)
+    console.line(f"student: {run.place(STUDENT)}")
+    console.line(f"card:    {run.place(CLASSIFIER_CARD)}")
+    return figures
+
+
+def teach(
+    path: Path,
+    overrides: Mapping[str, Any],
+    console: Console,
+    *,
+    prefect: bool = True,
+    update: bool = False,
+) -> TeachFigures:
+    """Begin or finish a training on its own, with Prefect or as plain calls."""
+    config = load_teaching(path, overrides)
+    if may_flow(config, prefect=prefect, update=update):
+        from flows.teach import teach as teach_as_flow
+
+        teach_as_flow(str(path), dict(overrides), update, console.json)
+    else:
+        conduct(config, console, PlainConductor(), update=update)
+    run = RunDirectory(config.root)
+    figures = read_teaching(run)
+    show_teaching(figures, console)
+    console.line(f"student: {run.place(STUDENT)}")
+    console.line(f"card:    {run.place(MODEL_CARD)}")
     return figures
 
 
@@ -245,8 +302,9 @@ def _evaluate_run(config: RunConfig, console: Console) -> list[ArmResult]:
         raise ConfigError(f"{config.name}: there is no evaluate section: name held-out prompts")
     results = []
     with open_published(config) as context:
-        for arm in list_arms(config.evaluate):
-            if arm == "after" and not context.run.files("train"):
+        for arm in [*list_arms(config), RANDOM]:
+            taught = {"after": "train", RANDOM: TRAIN_RANDOM}.get(arm)
+            if taught is not None and not context.run.files(taught):
                 continue
             stage = EvaluateStage(config.evaluate, arm)
             conduct_stage(stage, context, console, PlainConductor())
@@ -284,6 +342,12 @@ def report(root: Path) -> Path:
     """Write a run's report, cards and curves anew."""
     run = locate_run(root)
     config = parse_settings(run.manifest.config)
+    if isinstance(config, ClassifyConfig):
+        card = run.place(CLASSIFIER_CARD)
+        raise RunError(f"{root}: a classifier's training has no report. Its card: {card}")
+    if isinstance(config, TeachConfig):
+        card = run.place(MODEL_CARD)
+        raise RunError(f"{root}: a training on its own has no report. Its card: {card}")
     if not isinstance(config, RunConfig):
         raise RunError(f"{root}: an annotation has no report. Its figures: {run.place(CARD)}")
     with open_context(root, config, cycle=1) as context:

@@ -5,7 +5,7 @@ The sentences claim no more than the intervals allow: where two overlap, they sa
 
 from flows.facts import Facts
 from flows.facts_evolution import JudgeFacts
-from flows.facts_learning import Attribution, EvaluationFacts
+from flows.facts_learning import Attribution, EvaluationFacts, RandomFacts
 from flows.intervals import Interval
 
 MINUS = "\u2212"
@@ -173,3 +173,22 @@ def tell_skill(attribution: Attribution) -> str:
         f"The trained student, shown no examples, differs by {size} from what the untrained one "
         "reached with them: that interval includes zero, so no skill beyond the format is shown."
     )
+
+
+def tell_selection(random: RandomFacts) -> str:
+    """Whether selection helped, beside rows drawn at random."""
+    part = random.gain
+    size = f"{format_points(part.value)} points (95{THIN}% {format_points_range(part)})"
+    told = (
+        f"A second student was taught in the same way for {count_noun(random.steps, 'step')}, on "
+        f"{count_noun(random.rows, 'row')} with {random.tokens:,} completion tokens, drawn at "
+        f"random from the {random.looked_at:,} that selection looked at; the first one's "
+        f"{count_noun(random.selected_rows, 'selected row')} have {random.selected_tokens:,}, and "
+        f"{random.shared:,} rows are in both. Asked the same prompts, the student of selected rows "
+        f"differs from it by {size}:"
+    )
+    if part.low > 0:
+        return f"{told} selection helped beyond chance."
+    if part.high < 0:
+        return f"{told} selection did harm beyond chance."
+    return f"{told} that interval includes zero, so it is not shown that selection did anything."

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from flows.annotate_settings import AnnotateConfig, parse_settings
+from flows.classify_settings import ClassifyConfig
 from flows.config import RunConfig
 from flows.request_loop import RequestLoop
 from flows.run_settings import (
@@ -27,6 +28,7 @@ from flows.run_settings import (
     VllmModel,
 )
 from flows.store import FileEntry, RunDirectory, write_file
+from flows.teach_settings import TeachConfig
 from generators.clients import Client, Outcome, Request, Stopped, answer_requests
 from generators.database_journal import DatabaseJournal
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model
@@ -206,6 +208,10 @@ class JobContext(NamedTuple, Generic[C]):
 
 Context = JobContext[RunConfig]
 AnnotationContext = JobContext[AnnotateConfig]
+ClassifierContext = JobContext[ClassifyConfig]
+TeachContext = JobContext[TeachConfig]
+LearningContext = Context | TeachContext
+"""Where a language model is taught: at the end of a run, or on its own."""
 
 
 @contextmanager

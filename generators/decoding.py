@@ -11,6 +11,7 @@ rows, each with a cache of its own.
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -113,7 +114,7 @@ def decode_batch(
     rows = [_Row(index, seed) for index, seed in enumerate(seeds)]
     if is_stopped():
         raise Stopped("decoding was broken off")
-    with torch.inference_mode():
+    with _without_gradient(model.device):
         readers = [_Reader(each, prompts, vocabulary) for each in models]
         running = list(rows)
         for step in range(sampling.max_tokens):
@@ -134,6 +135,12 @@ def decode_batch(
             for reader in readers:
                 reader.read(tokens_B)
     return [_decoded(row, tokenizer) for row in rows]
+
+
+def _without_gradient(device: torch.device) -> AbstractContextManager[object]:
+    """Inference mode; but autocast keeps no casts of the weights there, and would make them anew at
+    each token."""
+    return torch.no_grad() if torch.is_autocast_enabled(device.type) else torch.inference_mode()
 
 
 def read_prompts(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Any, Tensor]:

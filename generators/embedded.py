@@ -52,21 +52,47 @@ def load_model(name: str, precision: Precision = "auto") -> LoadedModel:
 
     Raises ModelError where the folder is none, the files are damaged or the id is unknown.
     """
+    from transformers import AutoModelForCausalLM
+
+    loaded, missing = load_parts(AutoModelForCausalLM, name, dtype=_dtype(precision))
+    if missing:  # transformers would leave these at random values
+        raise _unloadable(name, f"{len(missing)} of its weights are missing, such as {missing[0]}")
+    return loaded
+
+
+def load_classifier(name: str, labels: Sequence[str] = ()) -> LoadedModel:
+    """Load a sequence classifier and its tokenizer, in float32 and evaluation mode.
+
+    With `labels` a pretrained model gets a new head for them; without, the folder must hold a
+    trained classifier. Raises ModelError as `load_model` does.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification as Auto
+
+    ids = {label: i for i, label in enumerate(labels)}
+    names = {"id2label": dict(enumerate(labels)), "label2id": ids} if labels else {}
+    loaded, missing = load_parts(Auto, name, dtype=torch.float32, **names)
+    body = f"{loaded.model.base_model_prefix}."
+    lost = [key for key in missing if not labels or (key.startswith(body) and "pool" not in key)]
+    if lost:
+        raise _unloadable(name, f"{len(lost)} of its weights are missing, such as {lost[0]}")
+    if "score.weight" in missing:  # a causal model's head: at first all labels are equally likely
+        torch.nn.init.zeros_(loaded.model.score.weight)
+    return loaded
+
+
+def load_parts(auto: Any, name: str, **options: Any) -> tuple[LoadedModel, list[str]]:
+    """A model with its tokenizer, and the names of the weights that its files do not hold."""
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     folder = locate_model(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=_dtype(precision), output_loading_info=True
-        )
+        model, found = auto.from_pretrained(folder, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _unloadable(name, str(error)) from error
-    model, found = loaded
-    if missing := sorted(found["missing_keys"]):  # transformers would leave these at random values
-        raise _unloadable(name, f"{len(missing)} of its weights are missing, such as {missing[0]}")
-    return LoadedModel(model.eval(), tokenizer)
+    return LoadedModel(model.eval(), tokenizer), sorted(found["missing_keys"])
 
 
 def load_tokenizer(name: str) -> Any:

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from generators.clients import Sampling, draw_seed
 from generators.decoding import Decoded, Mixture, decode_batch
@@ -96,11 +95,6 @@ def sample_rollouts(
     ]
 
 
-def flatten_log_probs(rollouts: Sequence[Rollout]) -> Tensor:
-    """The behaviour's log-probabilities of all completions' tokens [N], in row-major order."""
-    return torch.tensor([p for rollout in rollouts for p in rollout.behaviour_log_probs])
-
-
 def choose_student_prefixes(share: float, seed: int, step: int, rows: Iterable[int]) -> list[bool]:
     """Which rows of a step take the student's own completion in place of the dataset's: each with
     probability `share` (GKD's λ), so none at 0 and all at 1.
@@ -177,7 +171,7 @@ def _set_up(models: Sequence[Any], precision: Precision) -> Iterator[None]:
     """Evaluation mode and the precision asked for; afterwards all is as it was.
 
     Autocast keeps its casts of the weights until the outermost block ends. Those made here carry
-    no gradient, so a training step around this call must not meet them.
+    no gradient, so a training step around this call has no use for them.
     """
     training = [part for model in models for part in model.modules() if part.training]
     half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16())

@@ -38,13 +38,6 @@ class SampledLoss(NamedTuple):
         return self.value + self.surrogate - self.surrogate.detach()
 
 
-def mask_completions(positions_BT: Tensor) -> Tensor:
-    """Where tokens stand once each row's True positions are moved to the left: [B, T] to [B, C]."""
-    counts_B = positions_BT.sum(dim=1)
-    columns_C = torch.arange(int(counts_B.max()), device=positions_BT.device)
-    return columns_C < counts_B[:, None]
-
-
 def align_completions(values_N: Tensor, mask_BC: Tensor) -> Tensor:
     """Flat values, in row-major order, as rows [B, C]; 0 outside the mask."""
     return values_N.new_zeros(mask_BC.shape).masked_scatter(mask_BC, values_N)

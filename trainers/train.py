@@ -28,7 +28,7 @@ from trainers.assembly import (
 )
 from trainers.checkpoints import find_checkpoint
 from trainers.distiller import Distiller
-from trainers.measuring import Verify, clear_measures
+from trainers.measuring import Measurer, Verify, clear_measures
 from trainers.metrics import forget_steps_after
 from trainers.phases import train_in_phases
 from trainers.rows import TokenRows, collate
@@ -79,8 +79,8 @@ def train_student(
     if finished.is_dir():
         return _read_finished(output)
     disable_progress_bar()  # `on_log` is how progress is told
-    write_description(output, description)
     if settings.phases:
+        write_description(output, description)
         return train_in_phases(
             functools.partial(train_student, dataset=dataset, verify=verify),
             settings,
@@ -90,20 +90,19 @@ def train_student(
             on_log=on_log,
             metrics=metrics,
         )
-    if metrics is not None:
-        forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
     loaded = load_student(student)
     data = load_data(settings, dataset, loaded.tokenizer)
-    place = signal or output / "signal"
-    trainer = _make_trainer(settings, loaded, data, output, teacher, place)
+    trainer = _make_trainer(settings, loaded, data, output, teacher, signal or output / "signal")
     pace = TrainingPace(settings.save_steps, on_log, metrics)
     trainer.add_callback(pace)
     measurer = make_measurer(trainer, settings, loaded, data.kept, output, pace.tell, verify)
     if measurer is not None:
         trainer.add_callback(measurer)
+    write_description(output, description)
+    if metrics is not None:
+        forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
     _train(trainer, checkpoint)
-    best = measurer.restore_best() if measurer is not None else None
-    result = _sum_up(trainer, data.rows, time.monotonic() - started, finished, best)
+    result = _sum_up(trainer, measurer, data.rows, time.monotonic() - started, finished)
     if trainer.is_world_process_zero():
         publish_model(merge_adapters(trainer.model), loaded.tokenizer, result, output)
         clear_measures(output)
@@ -123,7 +122,11 @@ def _train(trainer: Distiller, checkpoint: Path | None) -> None:
 
 
 def _sum_up(
-    trainer: Distiller, data: TokenRows, seconds: float, finished: Path, best: int | None
+    trainer: Distiller,
+    measurer: Measurer | None,
+    data: TokenRows,
+    seconds: float,
+    finished: Path,
 ) -> TrainResult:
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     return TrainResult(
@@ -132,7 +135,7 @@ def _sum_up(
         rows=len(data.rows),
         skipped=data.skipped,
         tokens=int(sum(entry["tokens"] for entry in steps)),
-        best_step=best,
+        best_step=measurer.restore_best() if measurer is not None else None,
         seconds=seconds,
         output=finished,
     )

@@ -1,21 +1,26 @@
 """Stage `decontaminate`: accepted answers and their prompts are held against benchmarks.
 
 What gives away an item is quarantined and not rejected: n-grams cannot tell a leak from a common
-phrase, and whoever never measures on that benchmark may release the row. It stands before `dedup`,
-so that no row is dropped in favour of one that then goes.
+phrase, nor an embedding a paraphrase from a like task, and whoever never measures on that benchmark
+may release the row. It stands before `dedup`, so that no row is dropped in favour of one that then
+goes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from filters.contamination import (
     VERSION,
     BenchmarkItem,
     Benchmarks,
     Contamination,
+    Part,
     describe_contamination,
 )
+from filters.neighbours import Neighbourhood
 from flows.decontaminate_settings import DecontaminateSettings, hash_benchmarks, load_benchmarks
+from flows.encoders import Encoder, name_encoder
 from flows.overrides import OVERRIDES, overrule, read_overrides
 from flows.stages.accepted import keep_accepted, list_accepting, read_accepted
 from flows.stages.family import evolve_stages, read_family
@@ -46,7 +51,9 @@ class DecontaminateStage:
 
     def plan(self, context: Context) -> list[Job]:
         before = [*evolve_stages(context), *list_accepting(context), OVERRIDES]
-        settings = [self.settings.model_dump(), hash_benchmarks(self.settings), VERSION]
+        settings: list[Any] = [self.settings.model_dump(), hash_benchmarks(self.settings), VERSION]
+        if self.settings.neighbours is not None:
+            settings.append(name_encoder(self.settings.neighbours.model))
         outputs = tuple(
             f"{context.folder}/{kind}-decontaminate.parquet"
             for kind in ("verdicts", "found", "benchmarks")
@@ -61,8 +68,12 @@ class DecontaminateStage:
         prompts, overrides = read_family(context).prompts, read_overrides(context.run)
         verdicts: list[Verdict] = []
         every: list[Contamination] = []
-        for answer in read_accepted(context):
+        answers = read_accepted(context)
+        near = find_neighbours(answers, prompts, items, self.settings)
+        for answer in answers:
             found = find_contamination(answer, prompts[answer.prompt_id], benchmarks)
+            known = {(one.part, one.item) for one in found}
+            found += [n for n in near.get(answer.id, ()) if (n.part, n.item) not in known]
             verdicts.append(overrule(judge_contamination(answer.id, found), overrides))
             every += found
             tick(1)
@@ -93,13 +104,58 @@ def find_contamination(
     return asked + benchmarks.find(answer.id, "completion", answer.completion)
 
 
+def find_neighbours(
+    answers: Sequence[Answer],
+    prompts: Mapping[str, Prompt],
+    items: Sequence[BenchmarkItem],
+    settings: DecontaminateSettings,
+) -> dict[str, list[Contamination]]:
+    """What rows give away in other words, by the answer's id; nothing where nobody asks for it.
+
+    Every text is embedded once, however many rows it stands in.
+    """
+    if settings.neighbours is None:
+        return {}
+    model, threshold = settings.neighbours.model, settings.neighbours.threshold
+    near = Neighbourhood([item.text for item in items], Encoder(model).embed, threshold)
+    parts = {a.id: [*_list_parts(a, prompts[a.prompt_id])] for a in answers}
+    texts = sorted({text for own in parts.values() for _, text in own})
+    found = dict(zip(texts, near.find(texts), strict=True))
+    told: dict[str, list[Contamination]] = {}
+    for id, own in parts.items():
+        nearest: dict[tuple[Part, str], Contamination] = {}
+        for part, text in own:
+            for item, similarity in found[text]:
+                one = items[item]
+                hit = Contamination(
+                    subject_id=id,
+                    part=part,
+                    benchmark=one.benchmark,
+                    item=one.place,
+                    way="neighbour",
+                    score=similarity,
+                )
+                other = nearest.setdefault((part, one.place), hit)
+                if similarity > other.score:
+                    nearest[part, one.place] = hit
+        told[id] = sorted(nearest.values(), key=lambda hit: -hit.score)
+    return told
+
+
+def _list_parts(answer: Answer, prompt: Prompt) -> Iterator[tuple[Part, str]]:
+    """The texts of a row: its last question, all turns together, and its answer."""
+    yield "prompt", prompt.text
+    yield "prompt", prompt.conversation
+    yield "completion", answer.completion
+
+
 def judge_contamination(id: str, found: Sequence[Contamination]) -> Verdict:
     """Quarantine an answer that gives anything away; the first thing found is told."""
     first = found[0] if found else None
     return Verdict(
         subject_id=id,
         stage=DECONTAMINATE,
-        detector="benchmark_overlap",
+        detector="benchmark_overlap" if first is None or first.way != "neighbour" else "embeddings",
         version=VERSION,
         decision="accept" if first is None else "quarantine",
         reason="clean" if first is None else "contaminated",

@@ -2,7 +2,9 @@
 
 `before` and `after` ask outright (zero-shot, greedy pass@1 and sampled pass@k); `few-shot` puts
 the worked examples before the untrained student, which tells how much of the gain is only the
-form of an answer. Plain text is read besides: its perplexity, and the divergence from the teacher.
+form of an answer; `teacher` asks the model whose distribution the student is to follow, which
+should be the better one; `random` asks a student that was taught on rows that nobody selected.
+Plain text is read besides: its perplexity, and the divergence from the teacher.
 """
 
 import asyncio
@@ -16,9 +18,11 @@ from filters.verify import verify
 from flows.config import RunConfig
 from flows.run_settings import EmbeddedModel
 from flows.stage_settings import EvaluateSettings
-from flows.stages.train import STUDENT, load_held_out
+from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM
+from flows.stages.train import STUDENT, find_teacher, load_held_out
 from flows.store import FileEntry
-from flows.work import Context, Job, Tick
+from flows.teach_settings import TeachConfig
+from flows.work import Job, LearningContext, Tick
 from generators.answers import Examples, SamplerSettings, draft_samples, group_examples
 from generators.clients import Journal, Response, Sampling, answer_requests
 from generators.embedded import EmbeddedClient, EmbeddedSettings, identify_model, load_model
@@ -27,6 +31,12 @@ from generators.prompting import Form
 from generators.records import Prompt, Record, digest
 from generators.seeds import load_examples, load_seeds, load_texts
 from trainers.evaluate import PassScore, TextScore, evaluate_pass, perplexity_and_kl
+
+RANDOM = "random"
+"""The arm of the student beside it (`flows.stages.random_rows`)."""
+TEACHER = "teacher"
+"""The arm of the model that is followed."""
+WITHOUT_CANARIES = ("few-shot", TEACHER)
 
 
 class ArmResult(Record):
@@ -53,24 +63,24 @@ class EvaluateStage:
         self.arm = arm
         self.name = f"evaluate-{arm}"
 
-    def plan(self, context: Context) -> list[Job]:
+    def plan(self, context: LearningContext) -> list[Job]:
         settings = self.settings
         prompts = choose_held_out(settings)
-        before = ["train"] if self.arm == "after" else []
+        before = {"after": ["train"], RANDOM: [TRAIN_RANDOM]}.get(self.arm, [])
         inputs = [
             settings.model_dump(mode="json"),
             self.arm,
             digest([p.id for p in [*prompts, *load_canaries(settings)]]),
-            identify_model(_model(context, "before")),
+            identify_model(_model(context, TEACHER if self.arm == TEACHER else "before")),
             _teacher(context.config),
         ]
         rows = len(prompts) + min(settings.k_prompts, len(prompts)) * settings.k
-        rows += len(load_canaries(settings)) if self.arm != "few-shot" else 0
+        rows += len(load_canaries(settings)) if self.arm not in WITHOUT_CANARIES else 0
         output = f"evaluation/{self.arm}.json"
         key = context.key(self.name, inputs, before)
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
 
-    def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
+    def work(self, context: LearningContext, job: Job, tick: Tick) -> list[FileEntry]:
         result = score_model(
             _model(context, self.arm),
             self.settings,
@@ -78,14 +88,20 @@ class EvaluateStage:
             tick,
             arm=self.arm,
             form=_form(context.config),
-            teacher=_teacher(context.config),
+            teacher=None if self.arm == TEACHER else _teacher(context.config),
         )
         return [context.write_text(job, job.outputs[0], result.model_dump_json(indent=1))]
 
 
-def list_arms(settings: EvaluateSettings) -> list[str]:
-    """The arms in the order in which they run; `after` needs the trained student."""
-    return ["before", *(["few-shot"] if settings.examples else []), "after"]
+def list_arms(config: RunConfig | TeachConfig) -> list[str]:
+    """The arms in the order in which they run; `after` needs the trained student. There are none
+    where nothing is evaluated, and no teacher where a student is its own."""
+    if config.evaluate is None or config.train is None:
+        return []
+    shown = ["few-shot"] if config.evaluate.examples else []
+    teacher = config.models.get(config.train.teacher or "")
+    other = teacher is not None and teacher.model != config.train.student
+    return ["before", *shown, *([TEACHER] if other else []), "after"]
 
 
 def load_canaries(settings: EvaluateSettings) -> list[Prompt]:
@@ -133,7 +149,7 @@ def score_model(
         pass_k=pass_k,
         by_task=_count_by_task(prompts, pass_1),
         text=None if arm == "few-shot" else _read_text(settings, client, teacher),
-        canaries=() if arm == "few-shot" else ask_canaries(settings, client, journal, tick),
+        canaries=() if arm in WITHOUT_CANARIES else ask_canaries(settings, client, journal, tick),
     )
 
 
@@ -202,22 +218,24 @@ def _read_text(
     return perplexity_and_kl(model, tokenizer, load_texts(settings.text), teacher=other)
 
 
-def _model(context: Context, arm: str) -> str:
-    if arm == "after":
-        return str(context.run.place(STUDENT))
-    assert context.config.train is not None
-    return context.config.train.student
+def _model(context: LearningContext, arm: str) -> str:
+    if arm in ("after", RANDOM):
+        return str(context.run.place(STUDENT if arm == "after" else RANDOM_STUDENT))
+    train = context.config.train
+    assert train is not None
+    return (find_teacher(context, train) if arm == TEACHER else None) or train.student
 
 
-def _teacher(config: RunConfig) -> str | None:
+def _teacher(config: RunConfig | TeachConfig) -> str | None:
     """The embedded model whose distribution the student is compared with."""
     assert config.train is not None
-    names = [config.train.teacher, *(sampler.model for sampler in config.answer.samplers)]
+    samplers = config.answer.samplers if isinstance(config, RunConfig) else ()
+    names = [config.train.teacher, *(sampler.model for sampler in samplers)]
     models = [config.models[name] for name in names if name is not None]
     return next((m.model for m in models if isinstance(m, EmbeddedModel)), None)
 
 
-def _form(config: RunConfig) -> Form:
+def _form(config: RunConfig | TeachConfig) -> Form:
     """The form in which the student's own model takes worked examples."""
     assert config.train is not None
     models = [m for m in config.models.values() if m.model == config.train.student]

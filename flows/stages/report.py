@@ -11,11 +11,13 @@ from flows.gather_learning import gather_evaluation
 from flows.report import draw_flow, render_report
 from flows.stages.train import METRICS, STUDENT
 from flows.store import CONFIG, FileEntry
-from flows.work import Context, Job, Tick
+from flows.work import Context, Job, LearningContext, Tick
 from generators.credit import dump_credit
 
 REPORT, CARD, MODEL_CARD = "report.html", "dataset/README.md", f"{STUDENT}/README.md"
 FLOW, CURVES, CREDIT = "flow.svg", "curves.svg", "credit.json"
+HELD_OUT = "pass@1, held out"
+"""The curve of the evaluation; pass@1 alone is of rows that were kept from the training."""
 
 
 class ReportStage:
@@ -44,7 +46,7 @@ class ReportStage:
         return entries
 
 
-def draw_curves(context: Context, picture: Path) -> None:
+def draw_curves(context: LearningContext, picture: Path) -> None:
     """The training loss, and below it what the arms scored before the first step and after the
     last."""
     from trainers.curves import plot_curves
@@ -53,9 +55,9 @@ def draw_curves(context: Context, picture: Path) -> None:
     last = max(json.loads(line)["step"] for line in lines)
     evaluation = gather_evaluation(context)
     for arm in evaluation.arms if evaluation else ():
-        if arm.prompting == "zero-shot":
+        if arm.prompting == "zero-shot" and arm.when in ("before", "after"):
             score = arm.pass_at_1
-            point: dict[str, Any] = {"pass@1": [score.value, score.low, score.high]}
+            point: dict[str, Any] = {HELD_OUT: [score.value, score.low, score.high]}
             if arm.perplexity is not None:
                 point["perplexity"] = arm.perplexity
             step = 0 if arm.when == "before" else last

@@ -28,7 +28,7 @@ class SelectStage:
     def plan(self, context: Context) -> list[Job]:
         read = [LOSSES, *([EMBEDDINGS] if self.settings.by_distance else [])]
         stages = [*answer_stages(context), "dedup", SCREEN, DIFFICULTY, *read, OVERRIDES]
-        settings = [self.settings.model_dump(mode="json"), VERSION]
+        settings = [self.settings.model_dump(mode="json", exclude={"beside_random"}), VERSION]
         key = context.key(self.name, settings, [*evolve_stages(context), *stages])
         output = f"{context.folder}/verdicts-select.parquet"
         rows = len(read_wanted(context))

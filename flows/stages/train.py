@@ -1,9 +1,10 @@
 """Stage `train`: the published rows teach the student.
 
-Before it starts, the held-out prompts are checked against the training set: one shared prompt or
-one shared set of operands stops the run, because its evaluation would be worth nothing.
+Before it starts, the held-out prompts are checked against the rows: one shared prompt or one shared
+set of operands stops the run, because its evaluation would be worth nothing.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.heldout import check_disjoint
+from filters.verify import verify
+from flows.config import RunConfig
 from flows.stage_settings import EvaluateSettings, TrainStage
-from flows.stages.family import read_family
 from flows.stages.publish import TRAIN, hash_dataset
 from flows.store import TRAINING, FileEntry, copy_folder, write_durably
-from flows.work import Context, Job, Tick
+from flows.training_settings import list_cached_parts
+from flows.work import Job, LearningContext, Tick, model_id
 from generators.embedded import identify_model
-from generators.records import Prompt
-from generators.seeds import load_seeds
-from trainers.settings import TrainSettings
+from generators.errors import HeldOutError
+from generators.records import CHECK, Prompt
+from generators.seeds import load_seeds, load_texts
+from generators.wording import normalise
+from trainers.settings import ContextSignal, TrainSettings
 
-METRICS, STUDENT = "metrics.jsonl", "student"
+METRICS, STUDENT, SIGNAL = "metrics.jsonl", "student", "signal"
 
 
 class TrainingStage:
@@ -32,49 +37,77 @@ class TrainingStage:
     def __init__(self, settings: TrainStage) -> None:
         self.settings = settings
 
-    def plan(self, context: Context) -> list[Job]:
+    def plan(self, context: LearningContext) -> list[Job]:
         key = digest_training(context, self.settings)
-        rows = self.settings.max_steps or 1
+        rows = sum(part.max_steps or 1 for part in self.settings.split())
         outputs = (METRICS, f"{STUDENT}/config.json")
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
-    def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        from trainers.train import train_student
-
-        config, root = context.config, context.run.root
-        if config.evaluate is not None:
-            canaries = config.evaluate.canaries
-            asked = load_held_out(config.evaluate) + (load_seeds(canaries) if canaries else [])
-            check_disjoint(read_trained_prompts(context), asked)
-        context.resources.release_models()
-        folder = root / TRAINING / job.key
-        rows = folder / "rows.parquet"
+    def work(self, context: LearningContext, job: Job, tick: Tick) -> list[FileEntry]:
+        rows = context.run.root / TRAINING / job.key / "rows.parquet"
         select_rows(context.run.place(TRAIN), rows, self.settings.accept)
-        teacher = None
-        if self.settings.teacher is not None:
-            teacher = getattr(config.models[self.settings.teacher], "model", None)
-        step = 0
+        signal = context.run.place(SIGNAL) if list_cached_parts(self.settings) else None
+        teach(context, self.settings, rows, tick, signal=signal)
+        return keep_student(context, job, METRICS, STUDENT)
 
-        def count_steps(entry: dict[str, Any]) -> None:
-            """Also those that a killed process had done: a resumed training begins behind them."""
-            nonlocal step
-            if "loss" in entry:
-                tick(entry["step"] - step)
-                step = entry["step"]
 
-        train_student(
-            trainer_settings(self.settings),
-            rows,
-            self.settings.student,
-            folder / "output",
-            teacher=teacher,
-            on_log=count_steps,
-            metrics=folder / METRICS,
-        )
-        text = (folder / METRICS).read_text(encoding="utf-8")
-        metrics = context.write_text(job, METRICS, text)
-        source = folder / "output" / "model"
-        return [metrics, *copy_folder(root, source, STUDENT, stage=self.name, key=job.key)]
+def teach(
+    context: LearningContext,
+    settings: TrainStage,
+    rows: Path,
+    tick: Tick,
+    *,
+    signal: Path | None = None,
+) -> None:
+    """Train on a file of rows, in the folder in which it lies; `signal` is where stage `signal` has
+    put what the teacher says of them. Raises HeldOutError where one of them is held out."""
+    from trainers.train import train_student
+
+    if context.config.evaluate is not None:
+        check_rows_apart(rows, context.config.evaluate)
+    context.resources.release_models()
+    step = 0
+
+    def count_steps(entry: dict[str, Any]) -> None:
+        """Also those that a killed process had done: a resumed training begins behind them."""
+        nonlocal step
+        if "loss" in entry:
+            tick(entry["step"] - step)
+            step = entry["step"]
+
+    train_student(
+        trainer_settings(settings),
+        rows,
+        settings.student,
+        rows.parent / "output",
+        teacher=find_teacher(context, settings),
+        signal=signal,
+        verify=passes_check,
+        on_log=count_steps,
+        metrics=rows.parent / METRICS,
+    )
+
+
+def find_teacher(context: LearningContext, settings: TrainStage) -> str | None:
+    """The folder or name of the model that is followed; None where none is."""
+    if settings.teacher is None or not settings.follows_teacher:
+        return None
+    return context.config.models[settings.teacher].model
+
+
+def passes_check(check: str, completion: str) -> bool:
+    """Whether a completion is right by a row's check, given as JSON."""
+    return verify(CHECK.validate_json(check), completion).decision == "accept"
+
+
+def keep_student(context: LearningContext, job: Job, metrics: str, student: str) -> list[FileEntry]:
+    """Put a job's finished student and its figures into their places in the run directory."""
+    root = context.run.root
+    folder = root / TRAINING / job.key
+    text = (folder / METRICS).read_text(encoding="utf-8")
+    told = context.write_text(job, metrics, text)
+    source = folder / "output" / "model"
+    return [told, *copy_folder(root, source, student, stage=job.stage, key=job.key)]
 
 
 def trainer_settings(settings: TrainStage) -> TrainSettings:
@@ -83,25 +116,71 @@ def trainer_settings(settings: TrainStage) -> TrainSettings:
     return TrainSettings(**settings.model_dump(include=names))
 
 
-def digest_training(context: Context, settings: TrainStage) -> str:
-    """What decides a training: its settings, the student it starts from, and the rows."""
-    data = hash_dataset(context.run.place(TRAIN))
-    student = identify_model(settings.student)
-    return context.key("train", [settings.model_dump(mode="json"), student, data], [])
+def digest_training(context: LearningContext, settings: TrainStage) -> str:
+    """What decides a training: its settings, the student it starts from, whom it follows, and the
+    rows."""
+    return context.key(
+        "train", [settings.model_dump(mode="json"), *_identify(context, settings)], []
+    )
+
+
+def _identify(context: LearningContext, settings: TrainStage) -> list[Any]:
+    teacher, place = settings.teacher, context.run.place(TRAIN)
+    followed = (
+        find_teacher(context, settings) and teacher and model_id(context.config.models[teacher])
+    )
+    is_run = isinstance(context.config, RunConfig)  # of other rows none need have an id
+    data = hash_dataset(place) if is_run else context.run.manifest.files[TRAIN].sha256
+    shown = None
+    if isinstance(settings.signal, ContextSignal):
+        shown = hashlib.sha256(Path(settings.signal.examples).read_bytes()).hexdigest()
+    return [identify_model(settings.student), followed, data, shown]
 
 
 def select_rows(source: Path, target: Path, accept: tuple[str, ...]) -> None:
-    """Write the rows that the training accepts, by how they were verified."""
+    """Write the rows that the training accepts, by how they were verified; all of a dataset that
+    does not say how."""
     table = pq.read_table(source)
-    wanted: Any = pc.field("verified_by").isin(list(accept))
-    write_durably(target, lambda path: pq.write_table(table.filter(wanted), path))
+    if "verified_by" in table.column_names:
+        wanted: Any = pc.field("verified_by").isin(list(accept))
+        table = table.filter(wanted)
+    write_durably(target, lambda path: pq.write_table(table, path))
 
 
-def read_trained_prompts(context: Context) -> list[Prompt]:
-    """The prompts that have a row in the published set."""
-    prompts = read_family(context).prompts
-    ids = pq.read_table(context.run.place(TRAIN), columns=["prompt_id"])["prompt_id"].to_pylist()
-    return [prompts[id] for id in sorted(set(ids))]
+def check_rows_apart(rows: Path, evaluate: EvaluateSettings) -> None:
+    """Raise HeldOutError where a prompt, a canary or a plain text of the evaluation is among the
+    rows of a file."""
+    canaries = load_seeds(evaluate.canaries) if evaluate.canaries else []
+    check_disjoint(read_trained_prompts(rows), load_held_out(evaluate) + canaries)
+    if evaluate.text is None or "text" not in pq.read_schema(rows).names:
+        return
+    column = pq.read_table(rows, columns=["text"])["text"].to_pylist()
+    trained = {normalise(text) for text in column if text}
+    shared = [text for text in load_texts(evaluate.text) if normalise(text) in trained]
+    if shared:
+        raise HeldOutError(
+            f"{evaluate.text}: {len(shared)} of its texts are trained on, such as "
+            f"{shared[0][:60]!r}.\nKeep other texts for evaluation."
+        )
+
+
+def read_trained_prompts(rows: Path) -> list[Prompt]:
+    """The prompts of a file of rows, as far as training can read them; plain text has none."""
+    from trainers.rows import UnusableRow, read_messages
+
+    names = [n for n in ("prompt", "check", "prompt_id") if n in pq.read_schema(rows).names]
+    prompts: dict[str, Prompt] = {}
+    for row in pq.read_table(rows, columns=names).to_pylist() if "prompt" in names else ():
+        try:
+            messages = read_messages(row, "prompt")
+        except UnusableRow:
+            continue
+        check = CHECK.validate_json(row["check"]) if row.get("check") else None
+        unknown = dict.fromkeys(("domain", "licence", "source", "author"), "")
+        prompt = Prompt.seed(messages, check=check, **unknown)
+        id = row.get("prompt_id") or prompt.id
+        prompts[id] = prompt.model_copy(update={"id": id})
+    return [prompts[id] for id in sorted(prompts)]
 
 
 def load_held_out(settings: EvaluateSettings) -> list[Prompt]:

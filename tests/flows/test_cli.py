@@ -31,6 +31,7 @@ ARGUMENTS = {
     "optimise": "CONFIG",
     "rounds": "CONFIG",
     "annotate": "CONFIG",
+    "classify": "CONFIG",
 }
 VERBS = list(ARGUMENTS)
 HEAVY = [

@@ -130,7 +130,7 @@ def test_duplicates_are_counted(facts: Facts, files: dict[str, Rows]) -> None:
     assert facts.duplicates is not None
     assert facts.duplicates.model_dump() == {
         f"{kind}_{what}s": reasons[f"{kind}_duplicate_{what}"]
-        for kind in ("exact", "near")
+        for kind in ("exact", "near", "semantic")
         for what in ("prompt", "answer")
     }
     assert facts.duplicates.exact_prompts > 0

@@ -114,26 +114,55 @@ def test_huge_logits_stay_finite(kind: Divergence) -> None:
     assert torch.isfinite(grad_of(kind, student, teacher)).all()
 
 
-@pytest.mark.parametrize("beta", [0.1, 0.5, 0.9])
-def test_jsd_equals_the_one_of_trl(beta: float) -> None:
-    from trl.experimental.gkd.gkd_trainer import GKDTrainer
-
-    student, teacher = draw_logits(5), draw_logits(6)
-    theirs = GKDTrainer.generalized_jsd_loss(
-        student, teacher, beta=beta, temperature=2.0, reduction="none"
+@pytest.mark.parametrize("beta", [1e-3, 0.3, 0.9, 1 - 1e-3])
+def test_jsd_is_the_sum_of_its_two_divergences(beta: float) -> None:
+    student, teacher = draw_logits(1), draw_logits(2)
+    q, p = student.softmax(-1), teacher.softmax(-1)
+    m = beta * p + (1 - beta) * q
+    by_hand = beta * (p * (p / m).log()).sum(-1) + (1 - beta) * (q * (q / m).log()).sum(-1)
+    torch.testing.assert_close(
+        divergence(student, teacher, "jsd", beta=beta), by_hand, atol=1e-12, rtol=0
     )
-    ours = divergence(student, teacher, "jsd", beta=beta, temperature=2.0)
-    torch.testing.assert_close(ours, theirs.sum(-1), atol=1e-7, rtol=1e-6)  # its beta is float32
 
 
-@pytest.mark.parametrize(("kind", "beta"), [("forward", 0), ("reverse", 1)])
-def test_kl_equals_the_one_of_trl(kind: Divergence, beta: int) -> None:
-    """TRL's ends of the JSD are the plain divergences."""
-    from trl.experimental.gkd.gkd_trainer import GKDTrainer
+def test_jsd_shrinks_towards_its_ends_without_a_jump() -> None:
+    """So a beta of 0.001 is not nearly forward: it is a thousandth of it."""
+    student, teacher = draw_logits(1), draw_logits(2)
+    betas = [1e-4, 1e-3, 1e-2, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999]
+    values = [divergence(student, teacher, "jsd", beta=beta).mean().item() for beta in betas]
+    assert values[:5] == sorted(values[:5])
+    assert values[5:] == sorted(values[5:], reverse=True)
+    assert values[0] < 1e-4 * divergence(student, teacher, "forward").mean().item()
+    assert values[-1] < 1e-4 * divergence(student, teacher, "reverse").mean().item()
 
-    student, teacher = draw_logits(5), draw_logits(6)
-    theirs = GKDTrainer.generalized_jsd_loss(student, teacher, beta=beta, reduction="none")
-    torch.testing.assert_close(divergence(student, teacher, kind), theirs.sum(-1))
+
+def test_forward_on_any_tokens_is_not_reverse() -> None:
+    """Whose tokens they are changes no gradient at a token: (student, forward) stays forward."""
+    student, teacher = draw_logits(1), draw_logits(2)
+    forward, reverse = (
+        grad_of("forward", student, teacher),
+        grad_of("reverse", student, teacher),
+    )
+    assert (forward - reverse).norm() > reverse.norm() / 3
+
+
+def find_nearest_bell(kind: Divergence) -> tuple[float, float]:
+    """Mean and deviation of the bell nearest to two modes, at -5 and at 5, both of deviation 1."""
+    places_V = torch.arange(-15, 16, dtype=torch.float64)
+    modes_2V = torch.stack([-((places_V - 5) ** 2) / 2, -((places_V + 5) ** 2) / 2 - 0.2])
+    shapes_S2 = torch.cartesian_prod(
+        torch.arange(-8, 8.1, 0.5, dtype=torch.float64),
+        torch.arange(0.5, 8.1, 0.5, dtype=torch.float64),
+    )
+    bells_SV = -(((places_V - shapes_S2[:, :1]) / shapes_S2[:, 1:]) ** 2) / 2
+    values_S = divergence(bells_SV, modes_2V.logsumexp(0), kind)
+    mean, deviation = shapes_S2[values_S.argmin()].tolist()
+    return mean, deviation
+
+
+def test_forward_covers_two_modes_and_reverse_seeks_one() -> None:
+    assert find_nearest_bell("forward") == (0.5, 5.0)
+    assert find_nearest_bell("reverse") == (5.0, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from trainers.rollouts import (
     ReplayBuffer,
     Rollout,
     choose_student_prefixes,
-    flatten_log_probs,
     sample_rollouts,
     seed_rollouts,
 )
@@ -53,6 +52,11 @@ def score(model: Any, rollouts: list[Rollout]) -> list[float]:
     with torch.no_grad():
         logits_NV = compute_logits(model, batch["input_ids"], batch["attention_mask"], positions_BT)
     return (-cross_entropy(logits_NV, batch["labels"][:, 1:][positions_BT[:, :-1]])).tolist()
+
+
+def flatten_log_probs(rollouts: list[Rollout]) -> Tensor:
+    """Of all completions' tokens [N], in row-major order."""
+    return torch.tensor([p for rollout in rollouts for p in rollout.behaviour_log_probs])
 
 
 def compute_loss(model: Any, rollouts: list[Rollout]) -> Tensor:
@@ -149,7 +153,7 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, tokenizer: Any) -> None:
 
 
 def test_a_step_under_autocast_still_has_its_gradients(tiny_model: Any, tokenizer: Any) -> None:
-    """Autocast would hand the casts made while sampling, without gradient, to the step."""
+    """The casts that autocast makes while sampling, without gradient, must not reach the step."""
     with torch.autocast("cpu", torch.bfloat16):
         rollouts = sample(tiny_model, tokenizer, precision="bfloat16")
         loss = compute_loss(tiny_model, rollouts)
@@ -157,6 +161,20 @@ def test_a_step_under_autocast_still_has_its_gradients(tiny_model: Any, tokenize
     gradients = [p.grad for p in tiny_model.parameters()]
     assert len(gradients) > 10
     assert all(g is not None and g.abs().max() > 0 for g in gradients)
+
+
+def test_autocast_casts_the_weights_once_and_not_at_each_token(
+    tiny_model: Any, tokenizer: Any
+) -> None:
+    modes: list[tuple[bool, bool]] = []
+    tiny_model.register_forward_pre_hook(
+        lambda *_: modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+    )
+    sample(tiny_model, tokenizer, precision="bfloat16", max_new_tokens=1)
+    assert set(modes) == {(False, False)}  # in inference mode autocast keeps no casts
+    modes.clear()
+    sample(tiny_model, tokenizer, max_new_tokens=1)
+    assert set(modes) == {(True, False)}
 
 
 def test_precision_is_that_asked_for_whatever_surrounds_it(tiny_model: Any, tokenizer: Any) -> None:
