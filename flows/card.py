@@ -76,7 +76,7 @@ def render_student_card(student: StudentFacts) -> str:
     """Return the README.md of a student, whichever rows it was taught on."""
     licence = next((m.licence for m in student.models if m.role == "student"), "unknown")
     front = {
-        "license": licence.lower(),
+        "license": licence.lower() if " " not in licence else "other",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "base_model": student.training.base_model.partition("@")[0],

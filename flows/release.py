@@ -17,6 +17,7 @@ from flows.pipeline import PlainConductor, conduct_stage, list_stages, locate_ru
 from flows.stages.evaluate import EvaluateStage
 from flows.stages.family import answer_stages, read_family, read_stage
 from flows.stages.publish import TRAIN, read_verdicts
+from flows.stages.random_rows import RandomTrainingStage
 from flows.stages.release import ReleaseStage
 from flows.stages.train import TrainingStage
 from flows.store import hold_run
@@ -135,7 +136,7 @@ def _publish_anew(context: Context, console: Console) -> None:
     stages = list_stages(context.config)
     place = next(i for i, stage in enumerate(stages) if isinstance(stage, ReleaseStage))
     for stage in stages[place:]:
-        if not isinstance(stage, TrainingStage | EvaluateStage):
+        if not isinstance(stage, TrainingStage | RandomTrainingStage | EvaluateStage):
             conduct_stage(stage, context, console, PlainConductor())
 
 

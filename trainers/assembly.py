@@ -16,6 +16,7 @@ from trainers.measuring import Measurer, Report, Subject, Verify, part_rows
 from trainers.objectives import CrossEntropy, Objective, TeacherDivergence
 from trainers.policy import PolicyGradient
 from trainers.prefixes import StudentPrefixes
+from trainers.processes import first_before_others
 from trainers.row_keys import PromptIds
 from trainers.rows import (
     TokenRow,
@@ -111,7 +112,8 @@ def make_teacher(
             )
         case TopSignal():
             assert teacher is not None
-            return make_cached_teacher(settings, teacher, student, data.rows, folder)
+            with first_before_others():
+                return make_cached_teacher(settings, teacher, student, data.rows, folder)
         case None if teacher is not None:
             return load_teacher(
                 teacher, student.model, student.tokenizer, precision=settings.precision

@@ -1,10 +1,12 @@
 """The classifier that is taught: a pretrained model, perhaps of fewer layers, under a new head."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.utils import logging
 
 from generators.embedded import LoadedModel, load_classifier
 from generators.errors import ConfigError
@@ -24,7 +26,7 @@ def load_class_student(student: Student, labels: Sequence[str]) -> LoadedModel:
         raise ConfigError(
             "fresh: a classifier begins with pretrained weights.\nLeave it out; layers may be cut."
         )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quietly():  # that the head is new goes without saying
         torch.manual_seed(0)
         model, tokenizer = load_classifier(student.model, labels)
     if student.layers is not None:
@@ -39,12 +41,25 @@ def load_class_student(student: Student, labels: Sequence[str]) -> LoadedModel:
 
 def load_trained_classifier(folder: str) -> LoadedModel:
     """Load a finished classifier, in float32; raises ModelError where the folder holds none."""
-    return _let_pad(load_classifier(folder))
+    with _quietly():
+        return _let_pad(load_classifier(folder))
 
 
 def list_labels(model: Any) -> tuple[str, ...]:
     """A classifier's labels, in the order of its head's outputs."""
     return tuple(model.config.id2label[i] for i in range(model.config.num_labels))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers' bars and reports of a loading out of the run's own progress."""
+    level = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _let_pad(loaded: LoadedModel) -> LoadedModel:

@@ -50,6 +50,8 @@ class AlignedRows(NamedTuple):
     rows: list[AlignedRow]
     skipped: dict[str, int]
     """How many rows were left out, by reason."""
+    checks: Sequence[str | None] = ()
+    """Each row's check as JSON, if it has one."""
 
 
 class ChunkIndex(NamedTuple):
@@ -154,18 +156,20 @@ def align_rows(
                 "Choose an instruction-tuned model, or save a template with its tokenizer."
             )
     aligned: list[AlignedRow] = []
+    checks: list[str | None] = []
     skipped: Counter[str] = Counter()
     for row in rows:
         try:
             aligned.append(
                 align_row(row, student_tokenizer, teacher_tokenizer, max_length=max_length)
             )
+            checks.append(row.get("check"))
         except UnusableRow as unusable:
             skipped[str(unusable)] += 1
     if not aligned:
         reasons = ", ".join(f"{n} {reason}" for reason, n in skipped.items()) or "there are none"
         raise InputError(f"no row to align ({reasons}); give rows with a prompt and an answer")
-    return AlignedRows(aligned, dict(skipped))
+    return AlignedRows(aligned, dict(skipped), checks)
 
 
 def align_row(

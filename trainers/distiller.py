@@ -23,6 +23,7 @@ from trainers.logits import (
     find_predicting_positions,
 )
 from trainers.objectives import CrossEntropy, Objective, Reading
+from trainers.processes import average_figures, is_first
 from trainers.teachers import TeacherSignal
 
 Batch = dict[str, Tensor]
@@ -141,7 +142,8 @@ class Distiller(Trainer):
 
     def save_parts(self, checkpoint: Path) -> None:
         """Keep with a checkpoint what teacher and prefixes need to go on from it."""
-        for part in (self.teacher, self.prefixes):
+        parts = (self.teacher, self.prefixes) if is_first() else (self.prefixes,)
+        for part in parts:
             if isinstance(part, Stateful):
                 part.save(checkpoint)
 
@@ -155,5 +157,5 @@ class Distiller(Trainer):
         """Adds the target tokens of the step's window, and what is told of its prefixes."""
         if "loss" in logs:
             logs["tokens"] = self._window_tokens
-            logs |= self.prefixes.figures if self.prefixes is not None else {}
+            logs |= average_figures(self.prefixes.figures) if self.prefixes is not None else {}
         super().log(logs, start_time)

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from generators.errors import ConfigError
-from trainers.logits import compute_hidden, group_by_length
+from trainers.logits import Layout, compute_hidden, group_by_length
 
 Distance = Literal["mse", "cosine"]
-Read = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+Read = Callable[[Any, Tensor, Tensor, Tensor, Layout], Tensor]
 """`compute_hidden` or `compute_logits` of `trainers.logits`."""
 
 
@@ -83,22 +83,31 @@ def compute_with_layers(
     layers: Sequence[int],
     *,
     read: Read = compute_hidden,
+    layout: Layout = "grouped",
 ) -> LayerStates:
     """What `read` gives at the N positions that are True, and these layers' outputs there, from
-    the same forward pass. Rows are padded on the right; the order is row-major.
+    the same forward pass. Rows are padded on the right; the order is row-major; the layout is as
+    for `trainers.logits.compute_logits`.
 
     Only the layers asked for are kept, and of them only the N positions.
     """
+    if layout == "packed":
+        with _capture(model, layers) as outputs:
+            read_NX = read(model, input_ids_BT, attention_mask_BT, positions_BT, layout)
+        chosen_S = positions_BT[attention_mask_BT.bool()]
+        return LayerStates(read_NX, {layer: outputs[layer][0][chosen_S] for layer in layers})
     parts = [list(range(len(input_ids_BT)))]
     if not hasattr(model, "module"):
         parts = group_by_length(attention_mask_BT.sum(dim=1).tolist())
     found: list[list[Tensor]] = []
     for rows in parts:
         width = int(attention_mask_BT[rows].sum(dim=1).max())
-        inputs = [each[rows, :width] for each in (input_ids_BT, attention_mask_BT, positions_BT)]
+        ids, mask, chosen = (
+            each[rows, :width] for each in (input_ids_BT, attention_mask_BT, positions_BT)
+        )
         with _capture(model, layers) as outputs:
-            read_NX = read(model, *inputs)
-        found.append([read_NX, *(outputs[layer][inputs[2]] for layer in layers)])
+            read_NX = read(model, ids, mask, chosen, layout)
+        found.append([read_NX, *(outputs[layer][chosen] for layer in layers)])
     counts_B = positions_BT.sum(dim=1)
     order_B = torch.tensor([row for rows in parts for row in rows], device=counts_B.device)
     order_N = order_B.repeat_interleave(counts_B[order_B]).argsort(stable=True)

@@ -17,6 +17,7 @@ from generators.embedded import LoadedModel
 from generators.errors import ConfigError
 from trainers.checkpoints import flush
 from trainers.evaluate import wilson_interval
+from trainers.processes import hear_first
 from trainers.rollouts import Rollout, sample_rollouts
 from trainers.rows import TokenRow, TokenRows, choose_rows
 from trainers.settings import LOWER_IS_BETTER, MeasureSettings
@@ -102,11 +103,12 @@ class Measurer(TrainerCallback):
             self._measure(state, control)
 
     def _measure(self, state: Any, control: Any) -> None:
-        if not state.is_world_process_zero:
-            return
-        figures = self.measure()
-        self.report({"step": state.global_step, "evaluation": figures})
-        if self.settings.decides and self._is_over(state.global_step, figures):
+        over = False
+        if state.is_world_process_zero:
+            figures = self.measure()
+            self.report({"step": state.global_step, "evaluation": figures})
+            over = self.settings.decides and self._is_over(state.global_step, figures)
+        if hear_first(over):
             control.should_training_stop = True
 
     def measure(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from trainers.fused import fused_cross_entropy, fused_distillation
 from trainers.losses import Divergence, cross_entropy, divergence
 from trainers.mixing import AlphaSchedule
 from trainers.sparse import Tail, sparse_divergence
-from trainers.targets import HeadStates, Targets, TopTokens
+from trainers.targets import ChunkTargets, HeadStates, PairTargets, Targets, TopTokens
 
 
 class Reading(NamedTuple):
@@ -30,6 +30,10 @@ class Reading(NamedTuple):
     teacher: Targets | None = None
     drawn_N: Tensor | None = None
     """Under what log-probability each target was drawn; of rollouts."""
+    across: ChunkTargets | PairTargets | None = None
+    """What a teacher of another vocabulary says, in the place of `teacher`."""
+    distance_N: Tensor | None = None
+    """How far the student's layers are from the teacher's, where they are to follow them."""
 
 
 class Objective(Protocol):
@@ -64,9 +68,7 @@ class TeacherDivergence(NamedTuple):
 
     def compute_losses(self, reading: Reading, weights_N: Tensor, step: int) -> Tensor:
         assert reading.teacher is not None
-        share = self.ce_weight
-        if self.mixing is not None:
-            share = 1 - self.mixing.alpha_at(step)
+        share = find_ce_share(self.ce_weight, self.mixing, step)
         if reading.head_VD is None:
             return self._compute_dense(reading, share)
         return fused_distillation(
@@ -98,6 +100,11 @@ class TeacherDivergence(NamedTuple):
         if share > 0:
             loss_N = loss_N + share * cross_entropy(reading.states_NX.float(), reading.labels_N)
         return loss_N
+
+
+def find_ce_share(ce_weight: float, mixing: AlphaSchedule | None, step: int) -> float:
+    """The share of cross-entropy at a step: as given, or one minus the schedule's alpha."""
+    return ce_weight if mixing is None else 1 - mixing.alpha_at(step)
 
 
 def compute_cross_entropy(reading: Reading, weights_N: Tensor | None = None) -> Tensor:

@@ -53,7 +53,7 @@ class StudentPrefixes:
         self.precision: Precision = precision
         self.place = place
         self.mixture = Mixture(teacher, settings.teacher_mix) if settings.teacher_mix else None
-        self.buffer = ReplayBuffer(settings.buffer) if settings.buffer else None
+        self.buffer = ReplayBuffer(settings.buffer, settings.max_age) if settings.buffer else None
         self.figures: dict[str, float] = {}
         """Of the last window: `rollout_tokens` on average, and the share that `ended`."""
 
@@ -61,8 +61,7 @@ class StudentPrefixes:
         """The batches with other completions where it is the student's turn; `drawn` [B, T] has
         the log-probabilities under which their tokens were drawn, 0 elsewhere."""
         rows = [row for batch in batches for row in split_batch(batch)]
-        process, processes = self.place
-        numbers = [i * processes + process for i in range(len(rows))]
+        numbers = number_rows([len(batch["input_ids"]) for batch in batches], self.place)
         own = choose_student_prefixes(self.settings.share, self.seed, step, numbers)
         # A row without a completion has nothing else to learn from.
         chosen = [i for i, row in enumerate(rows) if own[i] or row.prompt_length == len(row[0])]
@@ -132,6 +131,18 @@ class StudentPrefixes:
         if self.buffer is not None:
             text = (folder / f"{self.place[0]}-{BUFFER}").read_text()
             self.buffer.load_state_dict(json.loads(text))
+
+
+def number_rows(sizes: Sequence[int], place: tuple[int, int]) -> list[int]:
+    """The numbers of a process's rows within the window of all processes, which are dealt batch by
+    batch in turn: those that the rows have where one process reads them in larger batches."""
+    process, processes = place
+    numbers, start = [], 0
+    for size in sizes:
+        own = start + process * size
+        numbers += range(own, own + size)
+        start += processes * size
+    return numbers
 
 
 def split_batch(batch: dict[str, Tensor]) -> list[TokenRow]:

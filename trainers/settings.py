@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from generators.embedded import Precision
 from generators.records import Record
+from trainers.added_losses import CorpusSettings, HiddenSettings
 from trainers.mixing import AlphaSchedule
 
 
@@ -50,6 +51,8 @@ Objective = Literal[
     "importance",
     "reinforce",
     "minillm",
+    "uld",
+    "aligned",
 ]
 
 
@@ -110,6 +113,8 @@ class RolloutSettings(Record):
     """The teacher's weight in the distribution that is drawn from (MiniLLM: 0.2)."""
     buffer: int = Field(default=0, ge=0)
     """So many earlier completions are kept and may be learned from again."""
+    max_age: int | None = Field(default=None, ge=1)
+    """Those written longer ago than so many steps are not."""
     reuse: float = Field(default=0.0, ge=0, lt=1)
     """The share of the student's completions that is taken from the buffer."""
 
@@ -177,6 +182,8 @@ class Phase(Record):
     beta: float | None = None
     alpha: float | None = None
     ce_weight: float | None = None
+    hidden: HiddenSettings | None = None
+    corpus: CorpusSettings | None = None
     learning_rate: float | None = None
     schedule: Literal["linear", "cosine", "constant"] | None = None
     batch_size: int | None = None
@@ -191,9 +198,11 @@ class TrainSettings(Record):
     objective: Objective = "sft"
     """`sft`: the completions' tokens. `forward`, `reverse`, `jsd`, `skew_forward`, `skew_reverse`:
     a divergence from the teacher's distribution at those tokens. `importance`, `reinforce`,
-    `minillm`: policy gradients on tokens that the student drew."""
+    `minillm`: policy gradients on tokens that the student drew. `uld`, `aligned`: for a teacher of
+    another vocabulary, by sorted probabilities or by chunks of the same bytes."""
     teacher: str | None = None
-    """The model whose distribution is followed; of the student's vocabulary."""
+    """The model whose distribution is followed; of the student's vocabulary, but for `uld` and
+    `aligned`."""
     signal: TopSignal | ContextSignal | None = Field(default=None, discriminator="kind")
     """How the teacher is heard: read as it is needed, unless one of these is named."""
     rollouts: RolloutSettings | None = None
@@ -204,13 +213,20 @@ class TrainSettings(Record):
     alpha: float = Field(default=0.1, ge=0, lt=1)
     """Of the skew divergences."""
     temperature: float = Field(default=1.0, gt=0)
-    """Softens teacher and student in a divergence; the loss is multiplied by its square."""
+    """Softens teacher and student in a divergence, whose loss is multiplied by its square, and in
+    `uld`."""
+    chunk_temperature: float = Field(default=100.0, gt=0)
+    """Of `aligned`: the higher, the more unlikely chunks teach as well as likely ones."""
     tail: Literal["bucket", "renormalised"] = "bucket"
     """Of a cached teacher: what becomes of the probability that was cut off."""
     ce_weight: float = Field(default=0.0, ge=0, le=1)
     """The share of the completions' own cross-entropy beside a divergence."""
     mixing: AlphaSchedule | None = None
     """The teacher's share step by step, in the place of `ce_weight`."""
+    hidden: HiddenSettings | None = None
+    """With it, layers of the student follow layers of the teacher too."""
+    corpus: CorpusSettings | None = None
+    """With it, a student that learns from rollouts goes on modelling texts too."""
     lora: LoraSettings | None = None
     packing: bool = False
     """Rows go through the model in one line without padding; for processors with attention that
@@ -232,6 +248,11 @@ class TrainSettings(Record):
     """Tokens of prompt and completion together; longer rows are left out and counted."""
     precision: Precision = "auto"
     """`bfloat16` is autocast over float32 weights; `auto` takes it where the machine has it."""
+    processes: int = Field(default=1, ge=1)
+    """So many processes of this machine share each step, a GPU each where there are any; a step
+    then learns from so many times `batch_size` × `accumulation` rows."""
+    sharded: bool = False
+    """Each process holds only its part of the student and of the optimizer (FSDP2), on GPUs."""
     save_steps: int = Field(default=50, ge=1)
     measure: MeasureSettings | None = None
     """Without it the student is not measured before it is finished."""
@@ -256,7 +277,7 @@ class TrainSettings(Record):
         for phase in self.phases:
             own = above | phase.model_dump(exclude_none=True)
             if own.get("objective", "sft") == "sft":
-                own = {name: v for name, v in own.items() if name not in ("teacher", "signal")}
+                own = {name: v for name, v in own.items() if name not in TAUGHT}
             parts.append(TrainSettings.model_validate(own))
         return parts
 
@@ -278,6 +299,13 @@ class TrainSettings(Record):
             raise ValueError("teacher: with signal context the student is its own; leave it out")
         if self.objective == "sft" and self.rollouts is not None:
             raise ValueError("rollouts: nobody judges them under objective sft")
+        if self.objective in POLICY and self.rollouts is not None:
+            drawn = (self.rollouts.temperature, self.rollouts.top_p)
+            if drawn != (1.0, 1.0):
+                raise ValueError(
+                    f"rollouts: objective {self.objective} weighs tokens by the chance they were"
+                    " drawn with, which is known at temperature 1 and top_p 1 only"
+                )
         mixed = self.rollouts is not None and self.rollouts.teacher_mix > 0
         if isinstance(self.signal, ContextSignal) and self.lora is not None:
             raise ValueError("lora: with signal context all weights are trained; leave it out")
@@ -298,7 +326,39 @@ class TrainSettings(Record):
             raise ValueError("signal cached: nothing is on disk of what the student will write")
         return self
 
+    @model_validator(mode="after")
+    def _additions_agree(self) -> Self:
+        if self.phases:
+            return self
+        named = f"objective {self.objective}"
+        if self.objective in ACROSS:
+            if self.signal is not None:
+                raise ValueError(f"signal: {named} reads the teacher in this process; leave it out")
+            if self.rollouts is not None:
+                raise ValueError(f"rollouts: {named} learns from answers aligned beforehand")
+            if self.hidden is not None:
+                raise ValueError(f"hidden: under {named} the teacher reads other tokens")
+        if self.objective == "uld" and self.ce_weight == 0 and self.mixing is None:
+            raise ValueError(
+                "ce_weight: uld compares shapes, whatever tokens they are about; mix cross-entropy"
+                " in (ce_weight or mixing)"
+            )
+        if self.objective == "aligned" and self.temperature != 1:
+            raise ValueError("temperature: aligned softens nothing; its own is chunk_temperature")
+        if self.hidden is not None and (self.objective == "sft" or self.signal is not None):
+            raise ValueError(
+                "hidden: layers are read of a teacher in this process that reads what the student"
+                " reads; choose an objective with a teacher, and no signal"
+            )
+        if self.corpus is not None and (self.rollouts is None or self.rollouts.share == 0):
+            raise ValueError("corpus: stands beside rollouts; add them, or leave it out")
+        return self
 
+
+TAUGHT = ("teacher", "signal", "hidden")
+"""What a phase without a teacher takes no part of."""
+ACROSS = ("uld", "aligned")
+"""Objectives for a teacher of another vocabulary."""
 POLICY = ("importance", "reinforce", "minillm")
 """Objectives that learn from tokens that the student drew."""
 

@@ -46,7 +46,7 @@ def keep_top(
     nothing.
     """
     _check_limits(top_p, top_k)
-    logits_NV = logits_NV / temperature
+    logits_NV = _soften(logits_NV, temperature)
     total_N1 = logits_NV.logsumexp(dim=-1, keepdim=True)
     top = logits_NV.topk(min(top_k, logits_NV.shape[-1]), dim=-1)
     tokens = TopTokens(top.indices, top.values - total_N1, temperature=temperature)
@@ -93,7 +93,7 @@ def draw_tokens(
         raise ConfigError(f"draws {draws}: must be 1 or more")
     if not 0 <= proposal <= 1:
         raise ConfigError(f"proposal {proposal}: an exponent between 0 (uniform) and 1 (p itself)")
-    log_p_NV = (logits_NV / temperature).log_softmax(dim=-1)
+    log_p_NV = _soften(logits_NV, temperature).log_softmax(dim=-1)
     proposed_NV = (proposal * log_p_NV).softmax(dim=-1)
     ids_ND = proposed_NV.multinomial(draws, replacement=True, generator=generator)
     weights_ND = ((1 - proposal) * log_p_NV.gather(-1, ids_ND)).softmax(dim=-1)
@@ -206,6 +206,11 @@ def check_tokens(
             " mass to tokens of which the teacher says nothing.\n"
             f"Either {remedy}, or choose forward, jsd, or a skew kind with alpha above 0."
         )
+
+
+def _soften(logits_NV: Tensor, temperature: float) -> Tensor:
+    """In float32 at least: a teacher in bfloat16 has only its logits in that."""
+    return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / temperature
 
 
 def _check_limits(top_p: float, top_k: int) -> None:

@@ -39,6 +39,25 @@ class TopTokens(NamedTuple):
 Targets = Tensor | HeadStates | TopTokens
 
 
+class ChunkTargets(NamedTuple):
+    """What a teacher of another vocabulary gives to C chunks of the N targets' bytes."""
+
+    chunk_N: Tensor
+    """The chunk that each target belongs to."""
+    last_C: Tensor
+    """The last target of each chunk."""
+    log_probs_C: Tensor
+
+
+class PairTargets(NamedTuple):
+    """What a teacher of another vocabulary says at P targets of its own reading."""
+
+    target_P: Tensor
+    """The student's target that stands at the same place of the same answer."""
+    teacher: Tensor | HeadStates
+    """At the P targets, over the teacher's vocabulary."""
+
+
 def count_targets(targets: Targets) -> int:
     """N."""
     if isinstance(targets, HeadStates):

@@ -6,13 +6,15 @@ same ids to the same strings; equal sizes prove nothing. Models often carry more
 than their tokenizer has tokens (Qwen's 152,064 for 151,669): that padding is sliced off.
 """
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from generators.embedded import Precision, load_model
 from generators.errors import ConfigError
+from trainers.hidden_states import compute_with_layers
 from trainers.logits import compute_hidden, compute_logits, find_head_weight
 from trainers.targets import HeadStates, Targets
 
@@ -26,6 +28,14 @@ class TeacherSignal(Protocol):
         """What it says of the next token at the N positions that are True, in row-major order and
         without gradient, of the ids that the tokenizer knows. Rows are padded on the right."""
         ...
+
+
+class LayeredTargets(NamedTuple):
+    """What one reading of a teacher gives."""
+
+    targets: Targets
+    layers: dict[int, Tensor]
+    """The output [N, D] of each layer asked for."""
 
 
 class LocalTeacher:
@@ -45,6 +55,28 @@ class LocalTeacher:
             return self.compute_logits(input_ids_BT, attention_mask_BT, positions_BT)
         hidden_ND = compute_hidden(self.model, input_ids_BT, attention_mask_BT, positions_BT)
         return HeadStates(hidden_ND, self._head_VD[: self.vocabulary_size])
+
+    @torch.no_grad()
+    def read_with_layers(
+        self,
+        input_ids_BT: Tensor,
+        attention_mask_BT: Tensor,
+        positions_BT: Tensor,
+        layers: Sequence[int],
+    ) -> LayeredTargets:
+        """What `read` gives, and these layers' outputs there, from the same forward pass."""
+        head_VD = self._head_VD
+        read_NX, states = compute_with_layers(
+            self.model,
+            input_ids_BT,
+            attention_mask_BT,
+            positions_BT,
+            layers,
+            read=compute_logits if head_VD is None else compute_hidden,
+        )
+        if head_VD is None:
+            return LayeredTargets(read_NX[:, : self.vocabulary_size], states)
+        return LayeredTargets(HeadStates(read_NX, head_VD[: self.vocabulary_size]), states)
 
     @torch.no_grad()
     def compute_logits(
@@ -82,6 +114,15 @@ def check_same_vocabulary(teacher_tokenizer: Any, student_tokenizer: Any) -> Non
         _refuse(id, states[id in teacher_special], states[id in student_special])
 
 
+def share_vocabulary(teacher_tokenizer: Any, student_tokenizer: Any) -> bool:
+    """Whether both map ids to strings alike."""
+    try:
+        check_same_vocabulary(teacher_tokenizer, student_tokenizer)
+    except ConfigError:
+        return False
+    return True
+
+
 def check_width(model: Any, vocabulary_size: int, role: str) -> None:
     """Raise ConfigError if the model's head has fewer rows than the tokenizer has ids."""
     rows = model.get_output_embeddings().weight.shape[0]
@@ -114,5 +155,6 @@ def _refuse(id: int, teacher: str, student: str) -> None:
         f"teacher and student do not share a vocabulary: id {id} is {teacher} to the teacher"
         f" and {student} to the student.\n"
         "Token-level distillation compares them id by id: choose a teacher of the student's"
-        " family, or train on the teacher's answers (objective: sft)."
+        " family, compare texts (objective: aligned), or train on the teacher's answers"
+        " (objective: sft)."
     )

@@ -28,9 +28,11 @@ from trainers.assembly import (
 )
 from trainers.checkpoints import find_checkpoint
 from trainers.distiller import Distiller
+from trainers.launch import train_in_processes
 from trainers.measuring import Measurer, Verify, clear_measures
 from trainers.metrics import forget_steps_after
 from trainers.phases import train_in_phases
+from trainers.processes import first_before_others, is_first, join_processes, wait_for_all
 from trainers.rows import TokenRows, collate
 from trainers.settings import Student, TrainResult, TrainSettings
 from trainers.students import load_student
@@ -70,10 +72,12 @@ def train_student(
     of other settings.
     """
     started = time.monotonic()
+    processes = _count_processes(settings)
     student = Student(model=student) if isinstance(student, str) else student
     teacher = _choose_teacher(settings, teacher)
     description = _describe(settings, dataset, student, teacher)
-    checkpoint, finished = find_checkpoint(output / "checkpoints"), output / "model"
+    with first_before_others():  # what is no checkpoint is removed
+        checkpoint, finished = find_checkpoint(output / "checkpoints"), output / "model"
     if checkpoint or finished.is_dir():
         check_unchanged(output, description)
     if finished.is_dir():
@@ -90,6 +94,19 @@ def train_student(
             on_log=on_log,
             metrics=metrics,
         )
+    if processes < settings.processes:
+        write_description(output, description)
+        return train_in_processes(
+            settings,
+            dataset,
+            student,
+            output,
+            teacher=teacher,
+            signal=signal,
+            verify=verify,
+            on_log=on_log,
+            metrics=metrics,
+        )
     loaded = load_student(student)
     data = load_data(settings, dataset, loaded.tokenizer)
     trainer = _make_trainer(settings, loaded, data, output, teacher, signal or output / "signal")
@@ -98,15 +115,17 @@ def train_student(
     measurer = make_measurer(trainer, settings, loaded, data.kept, output, pace.tell, verify)
     if measurer is not None:
         trainer.add_callback(measurer)
-    write_description(output, description)
-    if metrics is not None:
-        forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
+    if is_first():
+        write_description(output, description)
+        if metrics is not None:
+            forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
     _train(trainer, checkpoint)
-    result = _sum_up(trainer, measurer, data.rows, time.monotonic() - started, finished)
-    if trainer.is_world_process_zero():
+    if is_first():
+        result = _sum_up(trainer, measurer, data.rows, time.monotonic() - started, finished)
         publish_model(merge_adapters(trainer.model), loaded.tokenizer, result, output)
         clear_measures(output)
-    return result
+    wait_for_all()
+    return _read_finished(output)
 
 
 def _read_finished(output: Path) -> TrainResult:
@@ -139,6 +158,18 @@ def _sum_up(
         seconds=seconds,
         output=finished,
     )
+
+
+def _count_processes(settings: TrainSettings) -> int:
+    """Those that train already, as `trainers.launch` or torchrun has started them."""
+    processes = join_processes()
+    if processes not in (1, settings.processes) or (processes > 1 and settings.phases):
+        raise ConfigError(
+            f"processes: {settings.processes} are asked for, {processes} were started"
+            f"{', and the phases are told to one' if settings.phases else ''}.\n"
+            "Start it plainly, and as many are started as the settings say."
+        )
+    return processes
 
 
 def _choose_teacher(settings: TrainSettings, teacher: str | None) -> str | None:

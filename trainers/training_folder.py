@@ -21,6 +21,7 @@ from generators.records import Record
 from trainers.checkpoints import commit_checkpoint, flush, publish_folder
 from trainers.classifier_settings import ClassifierSettings
 from trainers.metrics import append_metrics
+from trainers.processes import wait_for_all
 from trainers.rows import find_parquet_files
 from trainers.settings import TrainSettings
 
@@ -56,6 +57,7 @@ class TrainingPace(TrainerCallback):
             self.report(line)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        wait_for_all()  # each process has files of its own in a checkpoint
         if state.is_world_process_zero:
             commit_checkpoint(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
@@ -87,6 +89,7 @@ def make_arguments(
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,  # every step has a gradient of all that is trained
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # more GPUs take a process each, never DataParallel
     return arguments

@@ -18,7 +18,7 @@ from flows.stage_settings import EvaluateSettings, TrainStage
 from flows.stages.publish import TRAIN, hash_dataset
 from flows.store import TRAINING, FileEntry, copy_folder, write_durably
 from flows.training_settings import list_cached_parts
-from flows.work import Job, LearningContext, Tick, model_id
+from flows.work import Job, LearningContext, Tick
 from generators.embedded import identify_model
 from generators.errors import HeldOutError
 from generators.records import CHECK, Prompt
@@ -117,24 +117,22 @@ def trainer_settings(settings: TrainStage) -> TrainSettings:
 
 
 def digest_training(context: LearningContext, settings: TrainStage) -> str:
-    """What decides a training: its settings, the student it starts from, whom it follows, and the
-    rows."""
-    return context.key(
-        "train", [settings.model_dump(mode="json"), *_identify(context, settings)], []
-    )
+    """What decides a training: its settings and its inputs."""
+    inputs = identify_inputs(context, settings)
+    return context.key("train", [settings.model_dump(mode="json"), *inputs], [])
 
 
-def _identify(context: LearningContext, settings: TrainStage) -> list[Any]:
-    teacher, place = settings.teacher, context.run.place(TRAIN)
-    followed = (
-        find_teacher(context, settings) and teacher and model_id(context.config.models[teacher])
-    )
-    is_run = isinstance(context.config, RunConfig)  # of other rows none need have an id
-    data = hash_dataset(place) if is_run else context.run.manifest.files[TRAIN].sha256
-    shown = None
+def identify_inputs(context: LearningContext, settings: TrainStage) -> list[Any]:
+    """The student that a training starts from, whom it follows, its rows, and its examples."""
+    place, followed, shown = context.run.place(TRAIN), find_teacher(context, settings), None
     if isinstance(settings.signal, ContextSignal):
         shown = hashlib.sha256(Path(settings.signal.examples).read_bytes()).hexdigest()
-    return [identify_model(settings.student), followed, data, shown]
+    if isinstance(context.config, RunConfig):
+        data = hash_dataset(place)
+    else:  # of other rows none need have an id to sort them by
+        data = context.run.manifest.files[TRAIN].sha256
+    teacher = None if followed is None else identify_model(followed)
+    return [identify_model(settings.student), teacher, data, shown]
 
 
 def select_rows(source: Path, target: Path, accept: tuple[str, ...]) -> None:

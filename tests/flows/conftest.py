@@ -27,6 +27,7 @@ from tests.flows.small_run import (
 )
 from tests.flows.teacher import Teacher
 from tests.generators.loopback import Call
+from tests.tiny_model import save_tiny_model
 
 
 class Finished(NamedTuple):
@@ -64,6 +65,12 @@ def trained(
     folder = tmp_path_factory.mktemp("trained")
     settings = add_training(describe_run(folder, teacher.url), folder, tiny_model_dir)
     return finish(settings, folder, teacher)
+
+
+@pytest.fixture(scope="session")
+def other_tiny_model_dir(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher for the tiny student: the same architecture, other weights."""
+    return save_tiny_model(tmp_path_factory.mktemp("other") / "model", small_model_dir, seed=1)
 
 
 @pytest.fixture

@@ -183,6 +183,10 @@ def test_prompts_are_enough_where_the_student_writes(
             {"objective": "reverse", "signal": {"kind": "cached"}, **WRITTEN},
             "nothing is on disk of what the student will write",
         ),
+        (
+            {"objective": "importance", "rollouts": {"temperature": 0.7}},
+            "known at temperature 1 and top_p 1 only",
+        ),
         ({"objective": "sft", "ce_weight": 0.5}, "objective sft mixes nothing in"),
         (
             {"objective": "reinforce", "rollouts": {"buffer": 8}},

@@ -1,0 +1,98 @@
+"""Every way of teaching that has a configuration of its own, for two steps."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.console import Console
+from flows.pipeline import PlainConductor, choose_stages, conduct
+from flows.stages.report import CURVES, MODEL_CARD
+from flows.stages.teach import read_figures
+from flows.teach_settings import TeachConfig, load_teaching
+from tests.flows.small_run import ROOT
+from tests.flows.taught import shrink
+from trainers.settings import Objective
+
+CONFIGS = sorted((ROOT / "flows/configs").glob("teach-*.yaml"))
+OWN = "reverse KL on its own tokens"
+HOW = {
+    "teach-forward": "forward KL on the rows' tokens, at temperature 2, with 20",
+    "teach-cached": "forward KL on the rows' tokens, the teacher read from disk",
+    "teach-on-policy": "reverse KL on tokens that the student writes itself",
+    "teach-gkd": "(\u03b2 = 0.5) on tokens that the student writes itself in 50",
+    "teach-minillm": "on tokens that the student and its teacher write together",
+    "teach-context": "the student behind worked examples as its own teacher",
+    "teach-lora": "cross-entropy on the rows' tokens, by adapters of rank 16",
+    "teach-pretraining": "mixed with cross-entropy step by step (wsd)",
+    "teach-strong-to-weak": "reverse KL on tokens that the student writes itself",
+}
+
+
+def test_every_objective_has_a_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    parts = [part for file in CONFIGS for part in load_teaching(file).train.split()]
+    assert {part.objective for part in parts} == {*Objective.__args__}
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_each_way_teaches_and_tells(
+    file: Path,
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    other_tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    config = shrink(file, tmp_path, tiny_model_dir, other_tiny_model_dir)
+    run = conduct(config, Console(json=True), PlainConductor())
+    figures = read_figures(run)
+    parts = config.train.split()
+    lines = [json.loads(line) for line in run.place("metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == [*range(1, 2 * len(parts) + 1)] == [p.step for p in figures.training.losses]
+    assert HOW.get(file.stem, "KL") in figures.training.told[-1]
+    assert (figures.training.teacher is not None) == config.train.follows_teacher
+    assert run.place(f"{figures.training.path}/model.safetensors").is_file()
+    card = " ".join(run.place(MODEL_CARD).read_text(encoding="utf-8").split())
+    assert all(" ".join(told.split()) in card for told in figures.training.told)
+    assert run.place(CURVES).read_text(encoding="utf-8").startswith("<?xml")
+    signal = figures.training.signal
+    assert (signal is not None) == ("signal" in [stage.name for stage in choose_stages(config)])
+    if config.train.measure is not None:
+        looks = [(look.phase, look.step) for look in figures.training.looks]
+        assert looks == [(n + 1, 2 * n + step) for n in range(len(parts)) for step in (0, 2)]
+
+
+def test_phases_tell_the_reverse_kl_on_own_tokens(
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    other_tiny_model_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before and after the second phase, in figures and card."""
+    monkeypatch.chdir(ROOT)
+    file = ROOT / "flows/configs/teach-strong-to-weak.yaml"
+    config = shrink(file, tmp_path, tiny_model_dir, other_tiny_model_dir)
+    run = conduct(faster(config), Console(json=True), PlainConductor())
+    looks = read_figures(run).training.looks
+    before, after = (look.figures["reverse_kl_own"] for look in looks if look.phase == 2)
+    assert after < before
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in run.place(MODEL_CARD).read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    (column,) = (row.index(OWN) for row in rows if OWN in row)
+    told = {(row[0], row[1]): row[column] for row in rows if len(row) > column and row[1] == "2"}
+    assert told == {("1", "2"): f"{before:.3f}", ("9", "2"): f"{after:.3f}"}
+
+
+def faster(config: TeachConfig) -> TeachConfig:
+    """The same training at a rate at which a few steps of a tiny model show."""
+    phases = [
+        phase.model_copy(update={"learning_rate": 3e-3, "max_steps": steps})
+        for phase, steps in zip(config.train.phases, (1, 8), strict=True)
+    ]
+    train = config.train.model_copy(update={"phases": tuple(phases), "warmup": 0.0})
+    return config.model_copy(update={"train": train})

@@ -1,0 +1,143 @@
+"""A training's own configuration: what is wrong with it is said at its place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.annotate_settings import load_settings, parse_settings
+from flows.config import load_config
+from flows.stage_settings import TrainStage
+from flows.stages.evaluate import list_arms
+from flows.teach_settings import TeachConfig, load_teaching
+from generators.errors import ConfigError
+from tests.flows.small_run import write_config
+from tests.flows.taught import TERMS, add_evaluation, describe_teaching
+
+Settings = dict[str, Any]
+HOSTED = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "big", **TERMS}
+PHASES = [{"objective": "sft", "max_steps": 1}, {"objective": "reverse", "max_steps": 1}]
+CACHED = {"kind": "cached"}
+
+
+def find_faults(folder: Path, change: Callable[[Settings], Any]) -> list[str]:
+    """What is said of a small training's settings after a change, without the places."""
+    settings = describe_teaching(folder, folder / "student", folder / "teacher")
+    change(settings)
+    file = write_config(folder / "taught.yaml", settings)
+    with pytest.raises(ConfigError) as error:
+        load_teaching(file)
+    return [line.partition(": ")[2] for line in str(error.value).splitlines()]
+
+
+CASES: dict[str, tuple[Callable[[Settings], Any], list[str]]] = {
+    "no teacher": (
+        lambda s: s["train"].pop("teacher"),
+        ["train.objective: forward follows a teacher: name train.teacher"],
+    ),
+    "no teacher of a phase": (
+        lambda s: s["train"].pop("teacher") and s["train"].update(phases=PHASES),
+        ["train.phases.1.objective: reverse follows a teacher: name train.teacher"],
+    ),
+    "an unknown teacher": (
+        lambda s: s["train"].update(teacher="bigg"),
+        ["train.teacher: no model is called 'bigg' (did you mean big?) (models: big)"],
+    ),
+    "a teacher behind a URL": (
+        lambda s: s["models"].update(big=HOSTED),
+        [
+            "train.teacher: its logits are needed, so it must run in this process: name an "
+            "embedded model, or choose objective sft"
+        ],
+    ),
+    "a teacher for nobody": (
+        lambda s: s["train"].update(objective="sft", phases=PHASES[:1]),
+        ["train.teacher: no phase follows a teacher; take it out, or choose a divergence"],
+    ),
+    "two temperatures of one signal": (
+        lambda s: s["train"].update(
+            signal=CACHED, phases=[{"temperature": 1.0}, {"temperature": 2.0}]
+        ),
+        [
+            "train.signal: is written once for all phases, at one temperature: give them the same, "
+            "or read the teacher as it is needed"
+        ],
+    ),
+    "no examples": (
+        lambda s: (
+            s["train"].pop("teacher")
+            and s["train"].update(signal={"kind": "context", "examples": "nowhere.jsonl"})
+        ),
+        [
+            f"train.signal.examples: nowhere.jsonl: no such file (looked for it from {Path.cwd()})",
+        ],
+    ),
+    "no dataset": (
+        lambda s: s.update(dataset="nowhere.parquet"),
+        [f"dataset: nowhere.parquet: no such file (looked for it from {Path.cwd()})"],
+    ),
+    "a budget": (
+        lambda s: s.update(budget={"max_tokens": 10}),
+        ["budget: would do nothing, no server is asked; take it out"],
+    ),
+    "shards of nothing": (
+        lambda s: s.update(shard_rows=10),
+        ["shard_rows: would do nothing, no signal is written; take it out"],
+    ),
+    "a misspelt setting": (
+        lambda s: s["train"].update(rolouts={}),
+        ["train.rolouts: not a setting (did you mean rollouts?)"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "faults"), CASES.values(), ids=CASES)
+def test_faults_are_told(
+    change: Callable[[Settings], Any], faults: list[str], tmp_path: Path
+) -> None:
+    assert find_faults(tmp_path, change) == faults
+
+
+def test_a_dataset_of_another_run_may_come_later(tmp_path: Path) -> None:
+    settings = describe_teaching(tmp_path, tmp_path)
+    settings["dataset"] = str(tmp_path / "runs" / "demo" / "dataset")
+    config = load_teaching(write_config(tmp_path / "taught.yaml", settings))
+    assert config.models == {}
+
+
+def test_kinds_are_told_apart(tmp_path: Path) -> None:
+    file = write_config(tmp_path / "taught.yaml", describe_teaching(tmp_path, tmp_path, tmp_path))
+    config = load_settings(file)
+    assert type(config) is TeachConfig
+    assert parse_settings(config.model_dump(mode="json", by_alias=True)) == config
+    with pytest.raises(ConfigError) as error:
+        load_config(file)
+    assert str(error.value) == (
+        f"{file}: the settings of a training on its own. Type: tutelage teach {file}"
+    )
+
+
+def test_phases_of_a_stage_are_settings_of_the_trainer() -> None:
+    """What a stage has beyond them (its student, what it accepts) is not handed down."""
+    stage = TrainStage.model_validate(
+        {"student": "s", "accept": ["judge"], "teacher": "t", "phases": PHASES}
+    )
+    assert [(part.objective, part.teacher) for part in stage.split()] == [
+        ("sft", None),
+        ("reverse", "t"),
+    ]
+
+
+def test_the_teacher_is_evaluated_where_it_is_another_model(tmp_path: Path) -> None:
+    def arms(**train: Any) -> list[str]:
+        settings = describe_teaching(tmp_path, tmp_path / "student", tmp_path / "teacher")
+        settings = add_evaluation(settings, tmp_path)
+        settings["train"] |= train
+        return list_arms(load_teaching(write_config(tmp_path / "taught.yaml", settings)))
+
+    assert arms() == ["before", "teacher", "after"]
+    assert arms(student=str(tmp_path / "teacher")) == ["before", "after"]
+    examples = {"kind": "context", "examples": str(tmp_path / "sums.jsonl")}
+    assert arms(signal=examples, teacher=None) == ["before", "after"]
+    assert arms(objective="sft", teacher=None) == ["before", "after"]
