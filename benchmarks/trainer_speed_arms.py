@@ -1,8 +1,8 @@
 """One arm of `trainer_speed.py`: a few steps of one trainer, in a process of its own.
 
 Given a job as JSON, it prints what was found as JSON. All arms read the same folder: the student's
-weights and the rows, in this order; nothing is shuffled. TRL's trainers get the token ids that
-ours makes of the rows, and on-policy the prompts' messages, of which they make the same ids.
+weights and the rows, in the rows' order; nothing is shuffled. TRL's trainers get the token ids that
+ours makes of the rows; its on-policy trainer makes the prompts' ids itself, and they are the same.
 """
 
 import json
@@ -18,39 +18,42 @@ from datasets import Dataset
 from transformers import Trainer, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
-from generators.embedded import BUNDLED, LoadedModel, load_model
+from generators.embedded import BUNDLED, LoadedModel, Precision, load_model
 from trainers.assembly import load_data, make_objective, make_prefixes, make_teacher
 from trainers.distiller import Distiller
 from trainers.rows import collate, load_rows
 from trainers.settings import RolloutSettings, Student, TopSignal, TrainSettings
+from trainers.signal_store import SignalStore
 from trainers.student_metrics import measure_student
 from trainers.students import load_student
 from trainers.teachers import count_ids
 from trainers.training_folder import make_arguments
 
-NEW_TOKENS = 64
-MAX_LENGTH = 512
-LEARNING_RATE = 1e-4
+NEW_TOKENS, TOP_K, MAX_LENGTH = 64, 50, 512
 NEVER_SAID = "<|endoftext|>"
-"""Ends a completion on-policy, for both, so that all completions have their full length."""
+"""Ends a completion on-policy, of both trainers: a chat model hardly ever says it, so (nearly) all
+completions have their full length."""
 MIB = 1024
-TOP_K = 50
 
 
 class Job(NamedTuple):
+    """What an arm is to do."""
+
     arm: str
     folder: str
-    precision: Any
+    rows: str
+    """A file in the folder."""
+    precision: Precision
     batch: int
-    accumulation: int
     steps: int
     """That are timed; one more goes before them."""
+    learning_rate: float
     checked: bool = False
-    """Whether the student is compared with the teacher on held-out rows afterwards."""
+    """Whether student and teacher are compared on held-out rows, before and after."""
 
 
 class Found(NamedTuple):
-    """What an arm took, over the timed steps."""
+    """What an arm took over the timed steps."""
 
     wall_s: float
     cpu_s: float
@@ -59,15 +62,21 @@ class Found(NamedTuple):
     targets: int
     """The completions' among them."""
     peak_mib: float
-    """The process's largest resident set, over its whole life."""
+    """The process's largest resident set from its start on."""
     grown_mib: float
     """By how much that is above what was resident when the training began."""
-    loss: float
-    """Of the step before the timed ones."""
-    signal_s: float = 0.0
-    """Spent on writing a cached signal before the training."""
-    forward_kl: float = 0.0
-    bytes_per_token: float = 0.0
+    first_loss: float
+    kl_before: float = 0.0
+    """Forward, in nats per token of the held-out rows."""
+    kl_after: float = 0.0
+
+
+class Written(NamedTuple):
+    """A cached signal."""
+
+    seconds: float
+    tokens: int
+    bytes: int
 
 
 class Watch(TrainerCallback):
@@ -77,7 +86,7 @@ class Watch(TrainerCallback):
         self.wall: list[float] = []
         self.cpu: list[float] = []
         self.resident = 0.0
-        self.loss = 0.0
+        self.losses: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -88,8 +97,9 @@ class Watch(TrainerCallback):
         self.cpu.append(time.process_time())
         control.should_log = state.global_step == 1
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        self.loss = self.loss or logs.get("loss", 0.0)
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        if "loss" in given["logs"]:
+            self.losses.append(float(given["logs"]["loss"]))
 
 
 class Counter:
@@ -111,32 +121,8 @@ class Counter:
         return self._compute(model, inputs, *others, **options)
 
 
-def make_ours(job: Job, settings: TrainSettings) -> Trainer:
-    """The trainer that `train_student` makes for these settings, with the rows in their order."""
-    folder = Path(job.folder)
-    student = open_student(folder, never_ends=settings.rollouts is not None)
-    data = load_data(settings, folder / "rows.parquet", student.tokenizer)
-    arguments = make_arguments(settings, folder / "unused")
-    arguments.train_sampling_strategy = "sequential"
-    named = BUNDLED if settings.follows_teacher else None
-    teacher = make_teacher(
-        settings, named, student, data.rows, folder / f"signal-{job.precision}", data.contexts
-    )
-    pad_id = student.tokenizer.pad_token_id
-    return Distiller(
-        objective=make_objective(settings),
-        teacher=teacher,
-        prefixes=make_prefixes(settings, student, teacher, pad_id=pad_id, place=(0, 1)),
-        vocabulary_size=count_ids(student.tokenizer),
-        model=student.model,
-        args=arguments,
-        train_dataset=data.rows.rows,
-        data_collator=partial(collate, pad_id=pad_id),
-    )
-
-
-def open_student(folder: Path, *, never_ends: bool = False) -> LoadedModel:
-    student = load_student(Student(model=str(folder / "student")))
+def open_student(job: Job, *, never_ends: bool = False) -> LoadedModel:
+    student = load_student(Student(model=f"{job.folder}/student"))
     if never_ends:
         student.tokenizer.eos_token = NEVER_SAID
         student.model.generation_config.eos_token_id = student.tokenizer.eos_token_id
@@ -145,10 +131,9 @@ def open_student(folder: Path, *, never_ends: bool = False) -> LoadedModel:
 
 def make_settings(job: Job, **chosen: Any) -> TrainSettings:
     return TrainSettings(
-        learning_rate=LEARNING_RATE,
+        learning_rate=job.learning_rate,
         schedule="constant",
         batch_size=job.batch,
-        accumulation=job.accumulation,
         max_steps=job.steps + 1,
         max_length=MAX_LENGTH,
         precision=job.precision,
@@ -156,18 +141,40 @@ def make_settings(job: Job, **chosen: Any) -> TrainSettings:
     )
 
 
-def make_trl_options(job: Job) -> dict[str, Any]:
-    """What our settings say, in transformers' words."""
+def make_ours(job: Job, settings: TrainSettings) -> Trainer:
+    """The trainer that `train_student` makes for these settings, with the rows in their order."""
+    student = open_student(job, never_ends=settings.rollouts is not None)
+    model, tokenizer = student
+    data = load_data(settings, Path(job.folder, job.rows), tokenizer)
+    arguments = make_arguments(settings, Path(job.folder, "unused"))
+    arguments.train_sampling_strategy = "sequential"
+    named = BUNDLED if settings.follows_teacher else None
+    signal = Path(job.folder, "signal")
+    teacher = make_teacher(settings, named, student, data.rows, signal, data.contexts)
+    pad_id = tokenizer.pad_token_id
+    return Distiller(
+        objective=make_objective(settings),
+        teacher=teacher,
+        prefixes=make_prefixes(settings, student, teacher, pad_id=pad_id, place=(0, 1)),
+        vocabulary_size=count_ids(tokenizer),
+        model=model,
+        args=arguments,
+        train_dataset=data.rows.rows,
+        data_collator=partial(collate, pad_id=pad_id),
+    )
+
+
+def make_options(job: Job) -> dict[str, Any]:
+    """What our settings say, for TRL; what recomputes activations is switched off as with us."""
     return {
         "output_dir": f"{job.folder}/unused",
-        "learning_rate": LEARNING_RATE,
+        "learning_rate": job.learning_rate,
         "lr_scheduler_type": "constant",
         "per_device_train_batch_size": job.batch,
-        "gradient_accumulation_steps": job.accumulation,
         "max_steps": job.steps + 1,
         "bf16": job.precision == "bfloat16",
         "use_cpu": True,
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": job.arm.endswith("recomputing"),
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -175,18 +182,18 @@ def make_trl_options(job: Job) -> dict[str, Any]:
     }
 
 
-def make_token_rows(folder: Path, tokenizer: Any) -> Dataset:
+def make_token_rows(job: Job, tokenizer: Any) -> Dataset:
     """The rows as the ids that our trainer reads, in the form that TRL takes them in."""
-    rows = load_rows(folder / "rows.parquet", tokenizer, max_length=MAX_LENGTH).rows
+    rows = load_rows(Path(job.folder, job.rows), tokenizer, max_length=MAX_LENGTH).rows
     return Dataset.from_list(
         [
             {
-                "input_ids": row.input_ids,
-                "completion_mask": [int(i >= row.prompt_length) for i in range(len(row[0]))],
-                "labels": [-100] * row.prompt_length + row.input_ids[row.prompt_length :],
-                "prompt": tokenizer.decode(row.input_ids[: row.prompt_length]),
+                "input_ids": ids,
+                "labels": [-100] * start + ids[start:],
+                "completion_mask": [0] * start + [1] * (len(ids) - start),
+                "prompt": tokenizer.decode(ids[:start]),
             }
-            for row in rows
+            for ids, start, _ in rows
         ]
     )
 
@@ -195,17 +202,17 @@ def make_trl_sft(job: Job) -> Trainer:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    model, tokenizer = open_student(Path(job.folder))
+    model, tokenizer = open_student(job)
     return SFTTrainer(
         model=model,
         args=SFTConfig(
-            **make_trl_options(job),
+            **make_options(job),
             max_length=MAX_LENGTH,
             completion_only_loss=True,
             dataset_kwargs={"skip_prepare_dataset": True},
             train_sampling_strategy="sequential",
         ),
-        train_dataset=make_token_rows(Path(job.folder), tokenizer),
+        train_dataset=make_token_rows(job, tokenizer),
         processing_class=tokenizer,
     )
 
@@ -213,18 +220,18 @@ def make_trl_sft(job: Job) -> Trainer:
 def make_trl_gkd(job: Job) -> Trainer:
     from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-    model, tokenizer = open_student(Path(job.folder))
+    model, tokenizer = open_student(job)
     return GKDTrainer(
         model=model,
         teacher_model=load_model(BUNDLED, job.precision).model,
         args=GKDConfig(
-            **make_trl_options(job),
+            **make_options(job),
             max_length=MAX_LENGTH,
             lmbda=0.0,
             beta=0.0,
             train_sampling_strategy="sequential",
         ),
-        train_dataset=make_token_rows(Path(job.folder), tokenizer),
+        train_dataset=make_token_rows(job, tokenizer),
         processing_class=tokenizer,
     )
 
@@ -233,13 +240,14 @@ def make_trl_distillation(job: Job) -> Trainer:
     from trl.trainer.distillation_config import DistillationConfig
     from trl.trainer.distillation_trainer import DistillationTrainer
 
-    model, tokenizer = open_student(Path(job.folder), never_ends=True)
-    rows = Dataset.from_parquet(f"{job.folder}/rows.parquet", cache_dir=f"{job.folder}/cache")
+    model, tokenizer = open_student(job, never_ends=True)
+    rows = Dataset.from_parquet(f"{job.folder}/{job.rows}", cache_dir=f"{job.folder}/cache")
+    assert isinstance(rows, Dataset)
     return DistillationTrainer(
         model=model,
         teacher_model=load_model(BUNDLED, job.precision).model,
         args=DistillationConfig(
-            **make_trl_options(job),
+            **make_options(job),
             beta=1.0,
             max_completion_length=NEW_TOKENS,
             shuffle_dataset=False,
@@ -250,47 +258,69 @@ def make_trl_distillation(job: Job) -> Trainer:
 
 
 def make_trainer(job: Job) -> Trainer:
-    match job.arm:
-        case "ours sft":
+    """What the arm's name says."""
+    match job.arm.removesuffix(", recomputing"):
+        case "tutelage sft":
             return make_ours(job, make_settings(job))
-        case "ours forward":
+        case "tutelage forward":
             return make_ours(job, make_settings(job, objective="forward"))
-        case "ours cached":
+        case "tutelage forward, cached":
             signal = TopSignal(kind="cached", top_k=TOP_K)
             return make_ours(job, make_settings(job, objective="forward", signal=signal))
-        case "ours reverse":
+        case "tutelage reverse":
             rollouts = RolloutSettings(max_new_tokens=NEW_TOKENS)
             return make_ours(job, make_settings(job, objective="reverse", rollouts=rollouts))
-        case "trl sft":
+        case "TRL SFT":
             return make_trl_sft(job)
-        case "trl gkd":
+        case "TRL GKD":
             return make_trl_gkd(job)
-        case _:
+        case "TRL Distillation":
             return make_trl_distillation(job)
+        case name:
+            raise ValueError(f"no arm {name!r}")
+
+
+def measure_kl(job: Job, student: Any) -> float:
+    """Forward KL on the held-out rows."""
+    teacher, tokenizer = load_model(BUNDLED, job.precision)
+    rows = load_rows(Path(job.folder, "held.parquet"), tokenizer, max_length=MAX_LENGTH).rows
+    size = count_ids(tokenizer)
+    return measure_student(student, teacher, rows, vocabulary_size=size).forward_kl
 
 
 def run(job: Job) -> Found:
     """Train, and tell what it took."""
-    disable_progress_bar()
-    began = time.perf_counter()
     trainer = make_trainer(job)
-    made_s = time.perf_counter() - began
+    before = measure_kl(job, open_student(job).model) if job.checked else 0.0
     watch, counter = Watch(), Counter(trainer)
     trainer.add_callback(watch)
     trainer.train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-    counts = counter.counts[job.accumulation :]
+    timed = counter.counts[1:]
     return Found(
         wall_s=watch.wall[-1] - watch.wall[0],
         cpu_s=watch.cpu[-1] - watch.cpu[0],
-        tokens=sum(tokens for tokens, _ in counts),
-        targets=sum(targets for _, targets in counts),
+        tokens=sum(tokens for tokens, _ in timed),
+        targets=sum(targets for _, targets in timed),
         peak_mib=peak,
         grown_mib=peak - watch.resident,
-        loss=watch.loss,
-        signal_s=made_s,
+        first_loss=watch.losses[0],
+        kl_before=before,
+        kl_after=measure_kl(job, trainer.model) if job.checked else 0.0,
     )
 
 
+def write(job: Job) -> Written:
+    """Have the teacher's signal for the rows lie in the folder, and tell what it took."""
+    began = time.perf_counter()
+    make_trainer(job)
+    seconds = time.perf_counter() - began
+    size = SignalStore(Path(job.folder, "signal")).measure()
+    return Written(seconds, size.tokens, size.bytes)
+
+
 if __name__ == "__main__":
-    print(json.dumps(run(Job(**json.loads(sys.argv[1])))._asdict()))
+    disable_progress_bar()
+    job = Job(**json.loads(sys.argv[1]))
+    found = write(job) if job.steps == 0 else run(job)
+    print(json.dumps(found._asdict()))

@@ -189,7 +189,7 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from _find_stop_rule_problems(config)
     if config.train is None and config.evaluate is not None:
         yield "evaluate", "there is no student to evaluate: add a train section"
-    yield from find_training_problems(config.train, config.models)
+    yield from find_training_problems(config.train, config.models, config.budget)
 
 
 def _find_method_problems(config: RunConfig) -> Iterator[tuple[str, str]]:

@@ -168,7 +168,7 @@ def _describe_role(context: Context, name: str) -> str:
         roles.append("measures difficulty")
     if config.select is not None and config.select.model == name:
         roles.append("reads the answers")
-    if config.train is not None and config.train.teacher == name:
+    if config.train is not None and name in config.train.teachers:
         roles.append("teacher of the student")
     return ", ".join(roles) or "not used"
 

@@ -17,7 +17,7 @@ from flows.facts_learning import (
 from flows.intervals import Interval, compare_paired
 from flows.stages.evaluate import RANDOM, TEACHER, ArmResult, list_arms
 from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM, read_drawn, read_result
-from flows.stages.signal import gather_signal
+from flows.stages.teacher_signal import gather_signal
 from flows.stages.train import METRICS, STUDENT
 from flows.wording_training import describe_part
 from flows.work import LearningContext, model_id
@@ -48,11 +48,12 @@ def gather_training(context: LearningContext) -> TrainingFacts | None:
     if precision == "auto":
         precision = "bfloat16" if computes_in_bfloat16() else "float32"
     parts = settings.split()
-    followed = settings.teacher if settings.follows_teacher else None
+    models = context.config.models
+    followed = settings.teachers if settings.follows_teacher else ()
     return TrainingFacts(
         objective=", then ".join(part.objective for part in parts),
         told=tuple(map(describe_part, parts)),
-        teacher=None if followed is None else model_id(context.config.models[followed]),
+        teacher=", ".join(model_id(models[name]) for name in followed) or None,
         signal=gather_signal(context),
         looks=tuple(_gather_looks(lines)),
         best_step=result.best_step,
@@ -63,7 +64,7 @@ def gather_training(context: LearningContext) -> TrainingFacts | None:
         skipped=sum(result.skipped.values()),
         skip_reasons=result.skipped,
         seconds=result.seconds,
-        batch_size=settings.batch_size * settings.accumulation,
+        batch_size=settings.batch_size * settings.accumulation * settings.processes,
         learning_rate=settings.learning_rate,
         precision=precision,
         losses=tuple(losses),

@@ -242,6 +242,8 @@ OBJECTIVES: dict[str, str] = {
     "importance": "policy gradient of reverse KL, with importance ratios",
     "reinforce": "REINFORCE gradient of reverse KL",
     "minillm": "MiniLLM: exact one-step reverse KL, and what follows by policy gradient",
+    "uld": "sorted probabilities, to a teacher of another vocabulary",
+    "aligned": "chunks of the same bytes, to a teacher of another vocabulary",
 }
 MEASURED: dict[str, str] = {
     "nll": "nats per token of the rows",

@@ -44,10 +44,10 @@ from flows.stages.report import ReportStage
 from flows.stages.screen import ScreenStage
 from flows.stages.seeds import SeedsStage
 from flows.stages.selection import SelectStage
-from flows.stages.signal import list_signal_stages
 from flows.stages.soft_labels import SoftLabelsStage
 from flows.stages.synthesise import SynthesiseStage
 from flows.stages.teach import list_teaching_stages
+from flows.stages.teacher_signal import list_signal_stages
 from flows.stages.train import TrainingStage
 from flows.stages.watch import WatchStage, describe_alarm
 from flows.store import (

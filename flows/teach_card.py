@@ -1,6 +1,5 @@
 """What a training on its own came to: its figures, its student's card, and what is printed."""
 
-
 from flows.card import render_student_card
 from flows.console import Console
 from flows.facts import ModelFacts, StudentFacts
@@ -72,13 +71,13 @@ def _list_models(config: TeachConfig) -> list[ModelFacts]:
     facts = [
         ModelFacts(
             id=model_id(model),
-            role="teacher of the student" if name == config.train.teacher else "not used",
+            role="teacher of the student" if name in config.train.teachers else "not used",
             licence=model.licence or "not stated",
             outputs_may_train=model.outputs_may_train,
             terms=model.conditions or "",
         )
         for name, model in config.models.items()
-        if name == config.train.teacher or model.model != student
+        if name in config.train.teachers or model.model != student
     ]
     own = [model.licence for model in config.models.values() if model.model == student]
     licence = next((licence for licence in own if licence), "its own model's")

@@ -18,6 +18,8 @@ MINIMISED = {
     "importance": "reverse KL by a policy gradient with importance ratios",
     "reinforce": "reverse KL by REINFORCE",
     "minillm": "reverse KL by MiniLLM's policy gradient",
+    "uld": "distance of sorted probabilities (ULD)",
+    "aligned": "divergence of chunks of the same bytes",
 }
 
 
@@ -34,6 +36,10 @@ def describe_part(part: TrainSettings) -> str:
         told.append("the teacher read from disk")
     if isinstance(part.signal, ContextSignal):
         told.append("the student behind worked examples as its own teacher")
+    if part.hidden is not None:
+        told.append("its layers following the teacher's")
+    if part.corpus is not None:
+        told.append("beside plain text")
     if part.lora is not None:
         told.append(f"by adapters of rank {part.lora.rank}")
     return ", ".join(told)

@@ -110,6 +110,15 @@ class Resources:
                 self._slots[name] = asyncio.Semaphore(client.concurrency)
             return self._clients[name]
 
+    def make_scorer(self, name: str) -> Client:
+        """A client of a vLLM server for a training alone, which runs it on an event loop of its
+        own and closes it; what it spends is not on the meter."""
+        with self._lock:
+            client = make_client(self.config.models[name], Path(self.config.runs_dir))
+            if isinstance(client, ManagedVllmClient):
+                self._share_server(client)
+            return client
+
     def _share_server(self, client: ManagedVllmClient) -> None:
         """One server for all models that differ only in how they are asked."""
         alike = [server for server in self._servers if server.is_like(client.server)]

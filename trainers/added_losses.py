@@ -1,7 +1,7 @@
 """What may be added to an objective: layers that follow the teacher's, and texts to keep knowing.
 
-    L + weight · mean over pairs of layers of their distance      `trainers.hidden_matching`
-    L + weight · cross-entropy of a corpus                        `trainers.corpus`
+L + weight · mean over pairs of layers of their distance      `trainers.hidden_matching`
+L + weight · cross-entropy of a corpus                        `trainers.corpus`
 """
 
 from typing import Literal

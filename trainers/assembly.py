@@ -1,6 +1,6 @@
 """From settings to the parts of a training: what is minimised, who is followed, whose tokens."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +11,19 @@ from generators.errors import ConfigError, InputError, RunError
 from trainers.cached_teacher import CachedTeacher, write_signal
 from trainers.context_teacher import ContextTeacher
 from trainers.contexts import keep_shown, load_contexts
+from trainers.corpus import Corpus
+from trainers.cross_objectives import ChunkObjective, SortedObjective
+from trainers.cross_teacher import CrossTeacher, load_aligned_rows, load_cross_teacher
+from trainers.cross_tokenizer import AlignedRow
 from trainers.distiller import Distiller
+from trainers.hidden_matching import HiddenMatching
 from trainers.measuring import Measurer, Report, Subject, Verify, part_rows
 from trainers.objectives import CrossEntropy, Objective, TeacherDivergence
 from trainers.policy import PolicyGradient
 from trainers.prefixes import StudentPrefixes
 from trainers.processes import first_before_others
+from trainers.remote_teacher import RemoteTeacher, TokenScorer
+from trainers.routed_teacher import RoutedTeacher, choose_teachers, map_domains
 from trainers.row_keys import PromptIds
 from trainers.rows import (
     TokenRow,
@@ -25,34 +32,57 @@ from trainers.rows import (
     has_completions,
     load_rows,
 )
-from trainers.settings import ContextSignal, TopSignal, TrainSettings
+from trainers.settings import (
+    ACROSS,
+    POLICY,
+    ContextSignal,
+    RemoteSignal,
+    TopSignal,
+    TrainSettings,
+)
+from trainers.signal_settings import Teacher
 from trainers.signal_store import Cut, SampledCut, SignalHeader, TopCut, identify_source
 from trainers.teachers import LocalTeacher, TeacherSignal, count_ids, load_teacher
 from trainers.text_rows import holds_texts, load_text_rows
 
+MakeScorer = Callable[[], TokenScorer]
+
 
 class Data(NamedTuple):
-    """What is trained on, what is kept to measure on, and prompts behind examples."""
+    """What is trained on, what is kept to measure on, prompts behind examples, and the rows as a
+    teacher of another vocabulary reads them."""
 
     rows: TokenRows
     kept: TokenRows
     contexts: Mapping[PromptIds, PromptIds]
+    aligned: Sequence[AlignedRow] = ()
 
 
-def load_data(settings: TrainSettings, dataset: Path, tokenizer: Any) -> Data:
-    """Open a dataset and encode its rows, or its texts.
+def load_data(
+    settings: TrainSettings, dataset: Path, tokenizer: Any, teacher: Teacher | None = None
+) -> Data:
+    """Open a dataset and encode its rows, or its texts; for a teacher of another vocabulary as it
+    reads them too.
 
-    Raises ConfigError where plain text meets settings that need prompts, and what `load_rows` and
-    `load_text_rows` raise.
+    Raises ConfigError where plain text meets settings that need prompts, and what `load_rows`,
+    `load_text_rows` and `load_aligned_rows` raise.
     """
     contexts: Mapping[PromptIds, PromptIds] = {}
+    aligned: Sequence[AlignedRow] = ()
+    across = settings.objective in ACROSS
     if holds_texts(dataset):
-        if settings.rollouts is not None or isinstance(settings.signal, ContextSignal):
+        if across or settings.rollouts is not None or isinstance(settings.signal, ContextSignal):
             raise ConfigError(
-                f"{dataset}: plain text has no prompts, which rollouts and signal context need.\n"
+                f"{dataset}: plain text has no prompts, which rollouts, signal context and the"
+                f" objectives {', '.join(ACROSS)} need.\n"
                 "Leave them out, or give rows of prompt and completion."
             )
         data = load_text_rows(dataset, tokenizer, window=settings.max_length)
+    elif across:
+        assert isinstance(teacher, str)
+        data, aligned = load_aligned_rows(
+            dataset, tokenizer, teacher, max_length=settings.max_length
+        )
     else:
         # What is measured on has its completions, where there are any.
         bare = settings.writes_all and not (settings.measure and has_completions(dataset))
@@ -61,12 +91,12 @@ def load_data(settings: TrainSettings, dataset: Path, tokenizer: Any) -> Data:
         contexts = load_contexts(dataset, settings.signal, tokenizer)
         data = keep_shown(data, contexts)
     if settings.measure is None:
-        return Data(data, TokenRows([], {}), contexts)
+        return Data(data, TokenRows([], {}), contexts, aligned)
     parted = part_rows(data, settings.measure.rows)
     train = parted.train
     if settings.writes_all:
         train = train._replace(rows=[drop_completion(row) for row in train.rows])
-    return Data(train, parted.kept, contexts)
+    return Data(train, parted.kept, contexts, aligned)
 
 
 def make_objective(settings: TrainSettings) -> Objective:
@@ -76,7 +106,11 @@ def make_objective(settings: TrainSettings) -> Objective:
             return CrossEntropy()
         case "importance" | "reinforce" | "minillm":
             return PolicyGradient(settings.objective, settings.policy)
-        case kind:
+        case "aligned":
+            return ChunkObjective(settings.chunk_temperature, settings.ce_weight, settings.mixing)
+        case "uld":
+            return SortedObjective(settings.ce_weight, settings.mixing, settings.temperature)
+        case "forward" | "reverse" | "jsd" | "skew_forward" | "skew_reverse" as kind:
             return TeacherDivergence(
                 kind,
                 beta=settings.beta,
@@ -90,14 +124,23 @@ def make_objective(settings: TrainSettings) -> Objective:
 
 def make_teacher(
     settings: TrainSettings,
-    teacher: str | None,
+    teacher: Teacher | None,
     student: LoadedModel,
     data: TokenRows,
     folder: Path,
     contexts: Mapping[PromptIds, PromptIds],
-) -> TeacherSignal | None:
+    aligned: Sequence[AlignedRow] = (),
+    make_scorer: MakeScorer | None = None,
+) -> TeacherSignal | CrossTeacher | None:
     """Who is followed, heard as the settings say; None where nobody is. A signal that is written
-    to disk lies in `folder`; `contexts` are the prompts behind their examples."""
+    to disk lies in `folder`; `contexts` are the prompts behind their examples, `aligned` the rows
+    as a teacher of another vocabulary reads them, and `make_scorer` makes a remote one's client."""
+    if isinstance(teacher, Mapping):
+        return make_routed_teacher(settings, teacher, student, data)
+    if settings.objective in ACROSS:
+        assert teacher is not None
+        form = "chunks" if settings.objective == "aligned" else "pairs"
+        return load_cross_teacher(teacher, student, aligned, form, settings.precision)
     match settings.signal:
         case ContextSignal():
             half = settings.precision == "bfloat16" or (
@@ -111,9 +154,11 @@ def make_teacher(
                 autocast=torch.bfloat16 if half else None,
             )
         case TopSignal():
-            assert teacher is not None
+            assert isinstance(teacher, str)
             with first_before_others():
                 return make_cached_teacher(settings, teacher, student, data.rows, folder)
+        case RemoteSignal():
+            return make_remote_teacher(settings, student.tokenizer, make_scorer)
         case None if teacher is not None:
             return load_teacher(
                 teacher, student.model, student.tokenizer, precision=settings.precision
@@ -121,10 +166,45 @@ def make_teacher(
     return None
 
 
+def make_routed_teacher(
+    settings: TrainSettings, teachers: Mapping[str, str], student: LoadedModel, data: TokenRows
+) -> RoutedTeacher:
+    """Several teachers, each model loaded once. Raises ConfigError for a vocabulary that is not
+    the student's, or a domain without a teacher, and InputError where rows have no domain."""
+    names = choose_teachers(data.domains or [None] * len(data.rows), teachers)
+    domains = map_domains(data.rows, names)
+    loaded = {
+        name: load_teacher(name, student.model, student.tokenizer, precision=settings.precision)
+        for name in dict.fromkeys(teachers.values())
+    }
+    return RoutedTeacher({domain: loaded[name] for domain, name in teachers.items()}, domains)
+
+
+def make_remote_teacher(
+    settings: TrainSettings, tokenizer: Any, make_scorer: MakeScorer | None
+) -> RemoteTeacher:
+    """A teacher behind a URL. Raises ConfigError where nobody says how to reach it, or it has not
+    the student's vocabulary."""
+    assert isinstance(settings.signal, RemoteSignal)
+    if make_scorer is None:
+        raise ConfigError(
+            "signal remote: there is no client for the teacher's server; give train_student one"
+            " (make_scorer), or leave signal out."
+        )
+    own = settings.objective in POLICY  # learns from the drawn token's own probability
+    teacher = RemoteTeacher(make_scorer(), count_ids(tokenizer), top=settings.signal.top, own=own)
+    try:
+        teacher.check_tokenizer(tokenizer)
+    except BaseException:
+        teacher.close()
+        raise
+    return teacher
+
+
 def make_prefixes(
     settings: TrainSettings,
     student: LoadedModel,
-    teacher: TeacherSignal | None,
+    teacher: TeacherSignal | CrossTeacher | None,
     *,
     pad_id: int,
     place: tuple[int, int],
@@ -141,6 +221,39 @@ def make_prefixes(
         seed=settings.seed,
         precision=settings.precision,
         teacher=teacher.model if isinstance(teacher, LocalTeacher) else None,
+        place=place,
+    )
+
+
+def make_hidden(
+    settings: TrainSettings,
+    student: Any,
+    teacher: TeacherSignal | CrossTeacher | None,
+    *,
+    processes: int,
+) -> HiddenMatching | None:
+    """The layers that follow the teacher's, where the settings name some."""
+    if settings.hidden is None:
+        return None
+    assert isinstance(teacher, LocalTeacher)  # the settings were checked
+    return HiddenMatching(
+        settings.hidden, student, teacher.model, seed=settings.seed, processes=processes
+    )
+
+
+def make_corpus(
+    settings: TrainSettings, tokenizer: Any, *, pad_id: int, place: tuple[int, int]
+) -> Corpus | None:
+    """The texts beside rollouts, where the settings name some."""
+    if settings.corpus is None:
+        return None
+    found = load_text_rows(Path(settings.corpus.texts), tokenizer, window=settings.corpus.window)
+    return Corpus(
+        found.rows,
+        settings.corpus,
+        batches=settings.accumulation,
+        pad_id=pad_id,
+        seed=settings.seed,
         place=place,
     )
 

@@ -26,7 +26,7 @@ from generators.errors import ConfigError, InputError
 from generators.records import Message
 from trainers.row_keys import PromptIds, ReadRow, split_batch
 from trainers.rows import TokenRow, collate
-from trainers.settings import Refresh
+from trainers.signal_settings import Refresh
 from trainers.targets import Targets
 from trainers.teachers import LocalTeacher
 

@@ -6,6 +6,10 @@ one of three ways:
     turns      as earlier turns of the chat
     preamble   in the prompt's own turn, above it
     raw        as plain text that the completion goes on from, without the chat's markup
+
+What a student says in a chat ends with the end-of-turn token and does not begin with white space.
+Raw text is written so that the teacher expects the same: every example ends with that token, and
+the white space before an answer belongs to what stands before it, where it is a token of its own.
 """
 
 import json
@@ -19,7 +23,7 @@ from generators.seeds import Example, load_examples
 from trainers.context_teacher import Shown, map_contexts, show_turns
 from trainers.row_keys import PromptIds
 from trainers.rows import TokenRows, UnusableRow, choose_rows, read_messages, read_parquet
-from trainers.settings import ContextSignal, Put
+from trainers.signal_settings import ContextSignal, Put
 
 NO_EXAMPLES = "no_examples"
 
@@ -42,7 +46,7 @@ def load_contexts(
         except UnusableRow:
             continue
         if examples and messages:
-            shown.append((messages, put_examples(messages, examples, signal.put)))
+            shown.append((messages, put_examples(messages, examples, signal.put, tokenizer)))
     if not shown:
         raise InputError(
             f"{dataset}: no row has a task of which {signal.examples} has examples.\n"
@@ -57,8 +61,11 @@ def find_task(row: Mapping[str, Any]) -> str:
     return json.loads(check).get("task", "") if check else ""
 
 
-def put_examples(messages: Sequence[Message], examples: Sequence[Example], put: Put) -> Shown:
-    """A prompt behind examples."""
+def put_examples(
+    messages: Sequence[Message], examples: Sequence[Example], put: Put, tokenizer: Any
+) -> Shown:
+    """A prompt behind examples, of which there is at least one."""
+    asked = messages[-1].content
     if put == "turns":
         turns = [
             turn
@@ -69,11 +76,27 @@ def put_examples(messages: Sequence[Message], examples: Sequence[Example], put: 
             )
         ]
         return show_turns(messages, turns)
-    text = "".join(f"{example.prompt}{example.completion}\n" for example in examples)
-    text += messages[-1].content
+    end = tokenizer.eos_token if put == "raw" else ""
+    text = "".join(f"{example.prompt}{example.completion}{end}\n" for example in examples) + asked
     if put == "raw":
-        return text
+        return text + _find_lead(examples, tokenizer)
     return [*messages[:-1], messages[-1].model_copy(update={"content": text})]
+
+
+def _find_lead(examples: Sequence[Example], tokenizer: Any) -> str:
+    """The white space before all the examples' answers; none where they differ in it, or where a
+    token holds it together with what follows."""
+    first = examples[0].completion
+    lead = first[: len(first) - len(first.lstrip())]
+
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    for example in examples:
+        before, whole = encode(example.prompt + lead), encode(example.prompt + example.completion)
+        if not example.completion.startswith(lead) or whole[: len(before)] != before:
+            return ""
+    return lead
 
 
 def keep_shown(data: TokenRows, contexts: Mapping[PromptIds, PromptIds]) -> TokenRows:

@@ -45,9 +45,7 @@ class Corpus:
         process, processes = self.place
         first = step * self.batches * processes
         dealt = [self._choose(first + i) for i in range(batches * processes)]
-        self.tokens = sum(
-            len(row.input_ids) - row.prompt_length for rows in dealt for row in rows
-        )
+        self.tokens = sum(len(row.input_ids) - row.prompt_length for rows in dealt for row in rows)
         self._waiting = dealt[process::processes]
 
     def take(self) -> dict[str, Tensor]:

@@ -5,9 +5,12 @@
 where N counts the target tokens of the whole accumulation window, on all processes: a window cut
 into other batches gives the same gradients. Where the student writes its completions itself, they
 are written when the window is fetched, so N is known before the first batch is read.
+
+What is added to an objective has the same form: the distance of hidden states is one more part of
+loss_t, and a corpus has a sum, and an N, of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,6 +18,10 @@ import torch
 from torch import Tensor
 from transformers import Trainer
 
+from trainers.corpus import Corpus
+from trainers.cross_teacher import CrossTeacher
+from trainers.hidden_matching import HiddenMatching
+from trainers.hidden_states import compute_with_layers
 from trainers.logits import (
     Layout,
     compute_hidden,
@@ -22,11 +29,14 @@ from trainers.logits import (
     find_head_weight,
     find_predicting_positions,
 )
-from trainers.objectives import CrossEntropy, Objective, Reading
+from trainers.minillm import add_corpus_loss
+from trainers.objectives import CrossEntropy, Objective, Reading, compute_cross_entropy
 from trainers.processes import average_figures, is_first
-from trainers.teachers import TeacherSignal
+from trainers.teachers import LocalTeacher, TeacherSignal
 
 Batch = dict[str, Tensor]
+Place = tuple[Tensor, Tensor, Tensor]
+"""Token ids, attention mask and asked positions of a batch [B, T]."""
 
 
 class Prefixes(Protocol):
@@ -69,8 +79,10 @@ class Distiller(Trainer):
         self,
         *,
         objective: Objective | None = None,
-        teacher: TeacherSignal | None = None,
+        teacher: TeacherSignal | CrossTeacher | None = None,
         prefixes: Prefixes | None = None,
+        hidden: HiddenMatching | None = None,
+        corpus: Corpus | None = None,
         vocabulary_size: int,
         layout: Layout = "grouped",
         **trainer: Any,
@@ -80,19 +92,37 @@ class Distiller(Trainer):
         self.objective = objective or CrossEntropy()
         self.teacher = teacher
         self.prefixes = prefixes
+        self.hidden = hidden
+        self.corpus = corpus
         self.vocabulary_size = vocabulary_size
         self.layout: Layout = layout
         self.model_accepts_loss_kwargs = True  # `compute_loss` divides by the window's tokens
         self._window_tokens = 0
+        self._figures: dict[str, Tensor] = {}
         # A sharded head is whole only inside the model's own forward pass.
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         self._fuses = not sharded and find_head_weight(self.model) is not None
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer, which moves the projections of hidden states too, at the same rate; they
+        are no part of the gradient's norm that is clipped."""
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if is_new and self.hidden is not None and (weights := self.hidden.parameters):
+            decay = self.args.weight_decay
+            optimizer.add_param_group({"params": weights, "weight_decay": decay})
+            hidden = self.hidden  # the Trainer clears the gradients of its model alone
+            optimizer.register_step_post_hook(lambda *_: hidden.matcher.zero_grad())
+        return optimizer
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], Tensor | int | None]:
         """The window's batches, and how many targets they have on all processes."""
         batches, count = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._figures = {}
+        if self.corpus is not None:
+            self.corpus.open_window(self.state.global_step, len(batches))
         if self.prefixes is None or not batches:
             return batches, count
         batches = self.prefixes.renew(batches, step=self.state.global_step)
@@ -110,30 +140,73 @@ class Distiller(Trainer):
         self._window_tokens = int(tokens)
         weights_N = inputs["weights"][reading.row_N]
         loss_N = self.objective.compute_losses(reading, weights_N, self.state.global_step)
+        if self.hidden is not None and reading.distance_N is not None:
+            loss_N = loss_N + self.hidden.weight * reading.distance_N
+            self._add_figure("hidden", reading.distance_N.sum() / tokens)
+        loss = (loss_N * weights_N).sum() / tokens
+        if self.corpus is not None:
+            loss = self._add_corpus(model, loss, self.corpus)
         # every process divides by the tokens of all, and their gradients are averaged afterwards
-        loss = (loss_N * weights_N).sum() / tokens * self.accelerator.num_processes
+        loss = loss * self.accelerator.num_processes
         return (loss, {"states": reading.states_NX}) if return_outputs else loss
 
     def read(self, model: Any, inputs: Batch) -> Reading:
         """What student and teacher make of a batch."""
-        positions_BT = find_predicting_positions(inputs["labels"])
-        place = (inputs["input_ids"], inputs["attention_mask"], positions_BT)
+        place = find_place(inputs)
+        layers = self.hidden.student_layers if self.hidden is not None else []
+        reading, states = self._read_student(model, inputs, place, layers)
+        if self.hidden is not None:
+            assert isinstance(self.teacher, LocalTeacher)  # no other has layers
+            said, followed = self.teacher.read_with_layers(*place, self.hidden.teacher_layers)
+            distance_N = self.hidden.measure(states, followed)
+            return reading._replace(teacher=said, distance_N=distance_N)
+        if isinstance(self.teacher, CrossTeacher):
+            return reading._replace(across=self.teacher.read(*place))
+        if self.teacher is not None:
+            return reading._replace(teacher=self.teacher.read(*place))
+        return reading
+
+    def _read_student(
+        self, model: Any, inputs: Batch, place: Place, layers: Sequence[int] = ()
+    ) -> tuple[Reading, dict[int, Tensor]]:
+        """What the student makes of a batch, and what these layers of it say."""
+        states_NX, states = compute_with_layers(
+            model,
+            *place,
+            layers,
+            read=compute_hidden if self._fuses else compute_logits,
+            layout=self.layout,
+        )
         head_VD = None
         if self._fuses:
-            states_NX = compute_hidden(model, *place, self.layout)
             head_VD = self.accelerator.unwrap_model(model).get_output_embeddings().weight
-        else:
-            states_NX = compute_logits(model, *place, self.layout)
-        drawn_BT = inputs.get("drawn")
-        return Reading(
+        positions_BT, drawn_BT = place[2], inputs.get("drawn")
+        reading = Reading(
             states_NX=states_NX,
             head_VD=head_VD,
             labels_N=inputs["labels"][:, 1:][positions_BT[:, :-1]],
             row_N=positions_BT.nonzero()[:, 0],
             vocabulary_size=self.vocabulary_size,
-            teacher=None if self.teacher is None else self.teacher.read(*place),
             drawn_N=None if drawn_BT is None else drawn_BT[:, 1:][positions_BT[:, :-1]],
         )
+        return reading, states
+
+    def _add_corpus(self, model: Any, loss: Tensor, corpus: Corpus) -> Tensor:
+        """The loss with the cross-entropy of the texts that stand beside this batch."""
+        texts = {name: each.to(loss.device) for name, each in corpus.take().items()}
+        reading, _ = self._read_student(model, texts, find_place(texts))
+        loss_M = compute_cross_entropy(reading)
+        self._add_figure("corpus_nll", loss_M.sum() / corpus.tokens)
+        return add_corpus_loss(loss, loss_M, weight=corpus.weight, corpus_tokens=corpus.tokens)
+
+    def _add_figure(self, name: str, value: Tensor) -> None:
+        """Sum up what this process has of a figure, over the batches of a window."""
+        value = value.detach() * self.accelerator.num_processes
+        self._figures[name] = self._figures[name] + value if name in self._figures else value
+
+    def gather_weights(self) -> dict[str, Any] | None:
+        """All weights of a sharded student, in the first process; None where each has them all."""
+        return self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
 
     def tell_step(self, step: int) -> None:
         """Tell the teacher that a step is over."""
@@ -141,21 +214,29 @@ class Distiller(Trainer):
             self.teacher.on_step_end(step)
 
     def save_parts(self, checkpoint: Path) -> None:
-        """Keep with a checkpoint what teacher and prefixes need to go on from it."""
-        parts = (self.teacher, self.prefixes) if is_first() else (self.prefixes,)
+        """Keep with a checkpoint what the parts need to go on from it."""
+        parts = (self.teacher, self.prefixes, self.hidden) if is_first() else (self.prefixes,)
         for part in parts:
             if isinstance(part, Stateful):
                 part.save(checkpoint)
 
     def restore_parts(self, checkpoint: Path) -> None:
-        """Have teacher and prefixes go on from a checkpoint."""
-        for part in (self.teacher, self.prefixes):
+        """Have the parts go on from a checkpoint."""
+        for part in (self.teacher, self.prefixes, self.hidden):
             if isinstance(part, Stateful):
                 part.restore(checkpoint)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the target tokens of the step's window, and what is told of its prefixes."""
+        """Adds the target tokens of the step's window, and what is told of its parts."""
         if "loss" in logs:
             logs["tokens"] = self._window_tokens
             logs |= average_figures(self.prefixes.figures) if self.prefixes is not None else {}
+            if self._figures:  # of all processes, or of none
+                logs |= average_figures({name: v.item() for name, v in self._figures.items()})
         super().log(logs, start_time)
+
+
+def find_place(inputs: Batch) -> Place:
+    """Where a batch's targets are predicted."""
+    positions_BT = find_predicting_positions(inputs["labels"])
+    return inputs["input_ids"], inputs["attention_mask"], positions_BT

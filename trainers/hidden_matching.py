@@ -32,9 +32,10 @@ class HiddenMatching:
         """`student` and `teacher` are models. Raises ConfigError for layers that are not there,
         and for a learned projection in several processes: nobody would average its gradient."""
         counts = count_layers(student, "student"), count_layers(teacher, "teacher")
-        pairs = [LayerPair(*pair) for pair in settings.pairs if settings.pairs != "spread"]
         if settings.pairs == "spread":
             pairs = spread_pairs(*counts)
+        else:
+            pairs = [LayerPair(*pair) for pair in settings.pairs]
         check_pairs(pairs, student, teacher)
         self.weight = settings.weight
         self.student_layers = sorted({pair.student for pair in pairs})

@@ -24,6 +24,7 @@ from generators import errors
 from generators.records import Record
 from trainers.measuring import Verify
 from trainers.settings import Student, TrainResult, TrainSettings
+from trainers.signal_settings import Teacher
 
 LAST_LINES = 15
 """Of what a worker wrote before it died."""
@@ -37,7 +38,7 @@ class Work(Record):
     dataset: Path
     student: Student
     output: Path
-    teacher: str | dict[str, str] | None
+    teacher: Teacher | None
     signal: Path | None
     verify: str | None
     """The function's module and name."""
@@ -51,7 +52,7 @@ def train_in_processes(
     student: Student,
     output: Path,
     *,
-    teacher: str | dict[str, str] | None = None,
+    teacher: Teacher | None = None,
     signal: Path | None = None,
     verify: Verify | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
@@ -76,7 +77,7 @@ def train_in_processes(
         )
         logs = [Path(scratch) / f"worker-{i}.log" for i in range(settings.processes)]
         with _start_workers(work, logs) as workers:
-            result = _listen(workers, logs, on_log)
+            result = listen(workers, logs, on_log)
     return result.model_copy(update={"output": output / "model"})
 
 
@@ -134,12 +135,15 @@ def _make_environment(number: int, count: int) -> dict[str, str]:
     return unless_set | dict(os.environ) | own
 
 
-def _listen(
+def listen(
     workers: Sequence[subprocess.Popen[str]],
     logs: Sequence[Path],
     on_log: Callable[[dict[str, Any]], None] | None,
 ) -> TrainResult:
-    """Pass on what is told until all have ended; the result is the first one's."""
+    """Pass on what the workers tell until all have ended; the result is the first one's.
+
+    Raises what a worker has told of, and RunError, with the end of its log, where one dies.
+    """
     told: SimpleQueue[tuple[int, str | None]] = SimpleQueue()
     for number, worker in enumerate(workers):
         Thread(target=_read_lines, args=(number, worker, told), daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 Layout = Literal["grouped", "packed"]
 """How a batch's rows go through a model."""
@@ -34,8 +35,8 @@ def compute_logits(
     Rows are padded on the right. `grouped`: rows of like length go through the model together, so
     that one long row does not make fifteen short ones cost as much as itself. `packed`: all rows
     stand in one line without padding, and attention stays within each; for processors whose
-    attention takes such lines at no extra cost. A wrapped model (data parallel) is called once, as
-    such wrappers expect.
+    attention takes such lines at no extra cost. A model that is shared with other processes
+    is called once, as they call it.
     """
 
     def read(inputs: dict[str, Tensor], chosen_BT: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ def _read(
         inputs = {"input_ids": input_ids_BT[real_BT], "position_ids": places_BT[real_BT]}
         return read({k: v[None] for k, v in inputs.items()}, positions_BT[real_BT][None])
     parts = [list(range(len(input_ids_BT)))]
-    if not hasattr(model, "module"):
+    if not is_shared(model):
         parts = group_by_length(attention_mask_BT.sum(dim=1).tolist())
     found = []
     for rows in parts:
@@ -116,6 +117,11 @@ def _read(
     order_B = torch.tensor([row for rows in parts for row in rows], device=counts_B.device)
     rows_N = order_B.repeat_interleave(counts_B[order_B])
     return torch.cat(found)[rows_N.argsort(stable=True)]
+
+
+def is_shared(model: Any) -> bool:
+    """Whether other processes expect as many calls of the model as there are here."""
+    return hasattr(model, "module") or isinstance(model, FSDPModule)
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:

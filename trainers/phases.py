@@ -13,6 +13,7 @@ from typing import Any
 from trainers.checkpoints import flush
 from trainers.metrics import append_metrics, read_metrics
 from trainers.settings import Student, TrainResult, TrainSettings
+from trainers.signal_settings import Teacher
 
 TrainOne = Callable[..., TrainResult]
 
@@ -23,7 +24,7 @@ def train_in_phases(
     student: Student,
     output: Path,
     *,
-    teacher: str | None,
+    teacher: Teacher | None,
     on_log: Callable[[dict[str, Any]], None] | None,
     metrics: Path | None,
     **given: Any,

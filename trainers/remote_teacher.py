@@ -27,6 +27,8 @@ REMEDIES = {
     "http_400": "Start the server with --max-logprobs as large as top, or lower top.",
 }
 """What to do about a failure, by its reason."""
+SAMPLE = "A hedgehog's über-café: 3.14 ≈ 22/7\n\n\tdef ж(水): return [None] * 1024"
+"""A text that hardly two vocabularies write out alike."""
 
 
 class TokenScorer(Protocol):
@@ -59,8 +61,11 @@ class RemoteTeacher:
     `concurrency` lets.
     """
 
-    def __init__(self, client: Any, vocabulary_size: int, *, top: int = 20) -> None:
-        """`top` is how many of the likeliest tokens are asked for. Raises ConfigError where the
+    def __init__(
+        self, client: Any, vocabulary_size: int, *, top: int = 20, own: bool = False
+    ) -> None:
+        """`top` is how many of the likeliest tokens are asked for; with `own` the token that
+        follows in the row is told too, where it is not among them. Raises ConfigError where the
         client cannot score token ids."""
         if not hasattr(client, "score_tokens"):
             raise ConfigError(
@@ -69,7 +74,7 @@ class RemoteTeacher:
             )
         self.client: TokenScorer = client
         self.vocabulary_size = vocabulary_size
-        self.top = top
+        self.top, self.own = top, own
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
         self._thread.start()
@@ -97,7 +102,11 @@ class RemoteTeacher:
         Raises EndpointError where the server does not tell, and ValueError for a position that no
         token follows.
         """
-        places = self._ask(split_batch(input_ids_BT, attention_mask_BT, positions_BT), self.top)
+        rows = split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+        places = self._ask(rows, self.top)
+        if self.own:
+            followers = [row.ids[t + 1] for row in rows for t in row.positions]
+            places = [_add_own(each, id) for each, id in zip(places, followers, strict=True)]
         width = max((len(place.ids) for place in places), default=1)
         ids_NK = torch.tensor([[*p.ids, *[0] * (width - len(p.ids))] for p in places])
         log_probs_NK = torch.tensor(
@@ -107,6 +116,21 @@ class RemoteTeacher:
         log_probs_NK = log_probs_NK.masked_fill(~known_NK, -torch.inf)
         device = input_ids_BT.device
         return TopTokens((ids_NK * known_NK).to(device), log_probs_NK.to(device))
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Raise ConfigError where the server writes a text out in other ids than the tokenizer,
+        whatever it puts before it."""
+        ids = tokenizer(SAMPLE, add_special_tokens=False)["input_ids"]
+        scores = self._run(self.client.score_tokens(SAMPLE, top=1))
+        if isinstance(scores, Failure):
+            raise EndpointError(f"{self.client.id}: {scores.message}.\n{_find_remedy(scores)}")
+        if list(scores.token_ids)[-len(ids) :] != ids:
+            raise ConfigError(
+                f"teacher {self.client.id} and student do not share a vocabulary: the server writes"
+                " a text out in other ids.\nToken-level distillation compares them id by id:"
+                " choose a teacher of the student's family, or train on its answers (objective:"
+                " sft)."
+            )
 
     def score(
         self, input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
@@ -144,8 +168,7 @@ class RemoteTeacher:
 
     def _check(self, ids: Sequence[int], scores: TokenScores | Failure) -> TokenScores:
         if isinstance(scores, Failure):
-            remedy = REMEDIES.get(scores.reason, "Go on from the last checkpoint when it is well.")
-            raise EndpointError(f"{self.client.id}: {scores.message}.\n{remedy}")
+            raise EndpointError(f"{self.client.id}: {scores.message}.\n{_find_remedy(scores)}")
         if list(scores.token_ids) != list(ids):
             raise EndpointError(
                 f"{self.client.id}: the server read other tokens than were sent to it.\n"
@@ -160,6 +183,16 @@ class RemoteTeacher:
         except BaseException:
             future.cancel()
             raise
+
+
+def _add_own(place: _Place, id: int) -> _Place:
+    if id in place.ids:
+        return place
+    return place._replace(ids=[*place.ids, id], log_probs=[*place.log_probs, place.own])
+
+
+def _find_remedy(failure: Failure) -> str:
+    return REMEDIES.get(failure.reason, "Go on from the last checkpoint when it is well.")
 
 
 def ask_at_once(lengths: Sequence[int]) -> list[list[int]]:

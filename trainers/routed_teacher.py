@@ -16,6 +16,9 @@ from trainers.rows import TokenRow
 from trainers.targets import HeadStates, Targets, TopTokens
 from trainers.teachers import TeacherSignal
 
+DEFAULT = "default"
+"""The name of the teacher that reads rows of all domains that no other is named for."""
+
 
 class RoutedTeacher:
     """A `trainers.teachers.TeacherSignal` made of others, by domain."""
@@ -114,6 +117,22 @@ def map_domains(rows: Iterable[TokenRow], domains: Iterable[str]) -> dict[Prompt
                 " known.\nGive equal prompts one domain."
             )
     return found
+
+
+def choose_teachers(domains: Iterable[str | None], teachers: Iterable[str]) -> list[str]:
+    """Under which of the teachers' names each row is read: its domain, or else `default`.
+
+    Raises InputError for a row without a domain where there is no default."""
+    names, chosen = set(teachers), []
+    for domain in domains:
+        if domain is None and DEFAULT not in names:
+            raise InputError(
+                "some rows have no domain, so which teacher reads them is not known.\n"
+                f"Give rows a column domain, or name a teacher for {DEFAULT!r}."
+            )
+        named = domain is not None and (domain in names or DEFAULT not in names)
+        chosen.append(domain if named else DEFAULT)
+    return chosen
 
 
 def _merge_tokens(parts: Sequence[TopTokens], order_N: Tensor) -> TopTokens:

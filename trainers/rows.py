@@ -37,12 +37,16 @@ class TokenRows(NamedTuple):
     """How many rows were left out, by reason."""
     checks: Sequence[str | None] = ()
     """Each row's check as JSON, if it has one; empty where rows know none."""
+    domains: Sequence[str | None] = ()
+    """Each row's domain, likewise."""
 
 
 def choose_rows(data: TokenRows, places: Sequence[int]) -> TokenRows:
     """Some of the rows; what was left out before stays counted."""
-    checks = [data.checks[i] for i in places] if data.checks else []
-    return TokenRows([data.rows[i] for i in places], data.skipped, checks)
+    checks, domains = (
+        [each[i] for i in places] if each else [] for each in (data.checks, data.domains)
+    )
+    return TokenRows([data.rows[i] for i in places], data.skipped, checks, domains)
 
 
 def drop_completion(row: TokenRow) -> TokenRow:
@@ -79,12 +83,14 @@ def load_rows(
         )
     rows: list[TokenRow] = []
     checks: list[str | None] = []
+    domains: list[str | None] = []
     skipped: Counter[str] = Counter()
     encode = encode_prompt if prompts_only else encode_row
     for row in read_parquet(dataset, ["prompt"] if prompts_only else ["prompt", "completion"]):
         try:
             rows.append(encode(row, tokenizer, max_length=max_length))
             checks.append(row.get("check"))
+            domains.append(row.get("domain"))
         except UnusableRow as unusable:
             skipped[str(unusable)] += 1
     if not rows:
@@ -93,7 +99,7 @@ def load_rows(
             f"{dataset}: no row to train on ({reasons}).\n"
             f"Publish more rows, or raise max_length (now {max_length} tokens)."
         )
-    return TokenRows(rows, dict(skipped), checks)
+    return TokenRows(rows, dict(skipped), checks, domains)
 
 
 def encode_row(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) -> TokenRow:

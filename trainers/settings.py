@@ -9,6 +9,7 @@ from generators.embedded import Precision
 from generators.records import Record
 from trainers.added_losses import CorpusSettings, HiddenSettings
 from trainers.mixing import AlphaSchedule
+from trainers.signal_settings import ContextSignal, RemoteSignal, Signal, TopSignal
 
 
 class Student(Record):
@@ -54,51 +55,6 @@ Objective = Literal[
     "uld",
     "aligned",
 ]
-
-
-class TopSignal(Record):
-    """The teacher's few most probable tokens, written to disk before the training."""
-
-    kind: Literal["cached"]
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """The fewest tokens with at least so much probability are kept; cut before `top_k`."""
-    top_k: int = Field(default=50, ge=1)
-    kept: Literal["top", "sampled"] = "top"
-    """`sampled` keeps `top_k` draws from the distribution instead: noisier, and unbiased."""
-
-
-class Refresh(Record):
-    """When the teacher's weights follow the student's."""
-
-    mode: Literal["fixed", "copy", "ema"] = "copy"
-    every: int | None = Field(default=None, ge=1)
-    """Steps between two refreshes, for `copy` and `ema`."""
-    decay: float | None = Field(default=None, ge=0, lt=1)
-    """The share of its own weights that the teacher keeps at a refresh, for `ema`."""
-
-    @model_validator(mode="after")
-    def _takes_its_own(self) -> Self:
-        if (self.mode == "fixed") != (self.every is None):
-            raise ValueError("every: copy and ema need it, a number of steps; fixed takes none")
-        if (self.mode == "ema") != (self.decay is not None):
-            raise ValueError("decay: ema needs it, from 0 to below 1; only ema takes one")
-        return self
-
-
-Put = Literal["turns", "preamble", "raw"]
-"""How examples stand before a prompt: see `trainers.contexts`."""
-
-
-class ContextSignal(Record):
-    """The student's own weights behind worked examples are the teacher (context distillation)."""
-
-    kind: Literal["context"]
-    examples: str
-    """A JSONL file of worked examples by task; rows of other tasks are left out."""
-    put: Put = "turns"
-    """As earlier turns, above the prompt in its own turn, or as raw text."""
-    refresh: Refresh = Refresh(mode="fixed")
-    """Whether the teacher stays as the student began, or follows it."""
 
 
 class RolloutSettings(Record):
@@ -200,10 +156,10 @@ class TrainSettings(Record):
     a divergence from the teacher's distribution at those tokens. `importance`, `reinforce`,
     `minillm`: policy gradients on tokens that the student drew. `uld`, `aligned`: for a teacher of
     another vocabulary, by sorted probabilities or by chunks of the same bytes."""
-    teacher: str | None = None
+    teacher: str | dict[str, str] | None = None
     """The model whose distribution is followed; of the student's vocabulary, but for `uld` and
-    `aligned`."""
-    signal: TopSignal | ContextSignal | None = Field(default=None, discriminator="kind")
+    `aligned`. Or several, by the domain of the rows that each reads; `default` reads all others."""
+    signal: Signal | None = Field(default=None, discriminator="kind")
     """How the teacher is heard: read as it is needed, unless one of these is named."""
     rollouts: RolloutSettings | None = None
     """Without it all completions are the data's."""
@@ -250,7 +206,7 @@ class TrainSettings(Record):
     """`bfloat16` is autocast over float32 weights; `auto` takes it where the machine has it."""
     processes: int = Field(default=1, ge=1)
     """So many processes of this machine share each step, a GPU each where there are any; a step
-    then learns from so many times `batch_size` × `accumulation` rows."""
+    then learns from so many times `accumulation` batches."""
     sharded: bool = False
     """Each process holds only its part of the student and of the optimizer (FSDP2), on GPUs."""
     save_steps: int = Field(default=50, ge=1)
@@ -259,6 +215,18 @@ class TrainSettings(Record):
     phases: tuple[Phase, ...] = ()
     """Trainings in a row, each of the student that the one before has made."""
     seed: int = 0
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All models named as teacher, each once."""
+        if isinstance(self.teacher, dict):
+            return tuple(dict.fromkeys(self.teacher.values()))
+        return () if self.teacher is None else (self.teacher,)
+
+    @property
+    def lone_teacher(self) -> str | None:
+        """The teacher of all rows; None where there is none, or several are."""
+        return self.teacher if isinstance(self.teacher, str) else None
 
     @property
     def follows_teacher(self) -> bool:
@@ -352,6 +320,44 @@ class TrainSettings(Record):
             )
         if self.corpus is not None and (self.rollouts is None or self.rollouts.share == 0):
             raise ValueError("corpus: stands beside rollouts; add them, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_agree(self) -> Self:
+        if self.phases:
+            return self
+        several, remote = isinstance(self.teacher, dict), isinstance(self.signal, RemoteSignal)
+        if several and not self.teacher:
+            raise ValueError("teacher: no domain is named; give domain: model, or one model")
+        if several and self.signal is not None:
+            raise ValueError("signal: several teachers are read as they are needed; leave it out")
+        if several and (self.hidden is not None or self.objective in ACROSS):
+            raise ValueError("teacher: hidden, uld and aligned follow one teacher; name one")
+        if remote and self.temperature != 1:
+            raise ValueError("temperature: a remote teacher tells its tokens at 1; leave it at 1")
+        if remote and self.processes > 1:
+            raise ValueError("processes: a remote teacher is asked by one process; set it to 1")
+        writes_along = self.rollouts is not None and self.rollouts.teacher_mix > 0
+        if writes_along and (several or self.signal is not None):
+            raise ValueError(
+                "rollouts.teacher_mix: the teacher that writes along is one model in this process;"
+                " set it to 0, or name one teacher and no signal"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_are_whole_nowhere(self) -> Self:
+        if not self.sharded or self.phases:
+            return self
+        if self.processes == 1:
+            raise ValueError("sharded: one process holds all of it; raise processes")
+        parts = ("rollouts", "measure", "lora", "hidden")
+        found = [name for name in parts if getattr(self, name) is not None]
+        found += ["signal context"] if isinstance(self.signal, ContextSignal) else []
+        if found:
+            raise ValueError(
+                f"sharded: {', '.join(found)} need the student whole in each process; leave one out"
+            )
         return self
 
 

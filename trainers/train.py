@@ -20,21 +20,27 @@ from generators.errors import ConfigError
 from trainers.adapters import add_adapters, merge_adapters
 from trainers.assembly import (
     Data,
+    MakeScorer,
     load_data,
+    make_corpus,
+    make_hidden,
     make_measurer,
     make_objective,
     make_prefixes,
     make_teacher,
 )
 from trainers.checkpoints import find_checkpoint
+from trainers.corpus import hash_texts
 from trainers.distiller import Distiller
 from trainers.launch import train_in_processes
 from trainers.measuring import Measurer, Verify, clear_measures
 from trainers.metrics import forget_steps_after
 from trainers.phases import train_in_phases
 from trainers.processes import first_before_others, is_first, join_processes, wait_for_all
+from trainers.remote_teacher import RemoteTeacher
 from trainers.rows import TokenRows, collate
 from trainers.settings import Student, TrainResult, TrainSettings
+from trainers.signal_settings import Teacher
 from trainers.students import load_student
 from trainers.teachers import count_ids
 from trainers.training_folder import (
@@ -55,8 +61,9 @@ def train_student(
     student: str | Student,
     output: Path,
     *,
-    teacher: str | None = None,
+    teacher: Teacher | None = None,
     signal: Path | None = None,
+    make_scorer: MakeScorer | None = None,
     verify: Verify | None = None,
     on_log: OnLog | None = None,
     metrics: Path | None = None,
@@ -64,12 +71,13 @@ def train_student(
     """Train a student on `dataset`, going on where an earlier call was cut short.
 
     `dataset` has conversational rows, or plain texts. `teacher` stands in for the settings' own;
-    `signal` is the folder of what a cached teacher says; `verify` judges completions by a row's
-    check where the student is measured. Every step's figures (`step`, `loss`, `tokens`,
-    `learning_rate`, …) go to `on_log` and, as a line, to the file `metrics`, which belongs to
-    this training alone; an exception from `on_log` ends the training. Raises ConfigError,
-    InputError or ModelError for what cannot be used, and RunError where `output` holds a training
-    of other settings.
+    `signal` is the folder of what a cached teacher says; `make_scorer` makes the client of a
+    remote teacher's server (`generators.vllm_client`), which is closed here; `verify` judges
+    completions by a row's check where the student is measured. Every step's figures (`step`,
+    `loss`, `tokens`, `learning_rate`, …) go to `on_log` and, as a line, to the file `metrics`,
+    which belongs to this training alone; an exception from `on_log` ends the training. Raises
+    ConfigError, InputError or ModelError for what cannot be used, and RunError where `output`
+    holds a training of other settings.
     """
     started = time.monotonic()
     processes = _count_processes(settings)
@@ -86,7 +94,13 @@ def train_student(
     if settings.phases:
         write_description(output, description)
         return train_in_phases(
-            functools.partial(train_student, dataset=dataset, verify=verify),
+            functools.partial(
+                train_student,
+                dataset=dataset,
+                signal=signal,
+                make_scorer=make_scorer,
+                verify=verify,
+            ),
             settings,
             student,
             output,
@@ -108,8 +122,10 @@ def train_student(
             metrics=metrics,
         )
     loaded = load_student(student)
-    data = load_data(settings, dataset, loaded.tokenizer)
-    trainer = _make_trainer(settings, loaded, data, output, teacher, signal or output / "signal")
+    data = load_data(settings, dataset, loaded.tokenizer, teacher)
+    trainer = _make_trainer(
+        settings, loaded, data, output, teacher, signal or output / "signal", make_scorer
+    )
     pace = TrainingPace(settings.save_steps, on_log, metrics)
     trainer.add_callback(pace)
     measurer = make_measurer(trainer, settings, loaded, data.kept, output, pace.tell, verify)
@@ -120,9 +136,10 @@ def train_student(
         if metrics is not None:
             forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
     _train(trainer, checkpoint)
+    weights = trainer.gather_weights()
     if is_first():
         result = _sum_up(trainer, measurer, data.rows, time.monotonic() - started, finished)
-        publish_model(merge_adapters(trainer.model), loaded.tokenizer, result, output)
+        publish_model(merge_adapters(trainer.model), loaded.tokenizer, result, output, weights)
         clear_measures(output)
     wait_for_all()
     return _read_finished(output)
@@ -137,7 +154,11 @@ def _read_finished(output: Path) -> TrainResult:
 def _train(trainer: Distiller, checkpoint: Path | None) -> None:
     if checkpoint is not None:
         trainer.restore_parts(checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        if isinstance(trainer.teacher, RemoteTeacher):
+            trainer.teacher.close()
 
 
 def _sum_up(
@@ -172,7 +193,7 @@ def _count_processes(settings: TrainSettings) -> int:
     return processes
 
 
-def _choose_teacher(settings: TrainSettings, teacher: str | None) -> str | None:
+def _choose_teacher(settings: TrainSettings, teacher: Teacher | None) -> Teacher | None:
     teacher = teacher or settings.teacher
     if settings.follows_teacher and teacher is None:
         raise ConfigError(
@@ -190,14 +211,17 @@ def _make_trainer(
     student: LoadedModel,
     data: Data,
     output: Path,
-    teacher: str | None,
+    teacher: Teacher | None,
     signal: Path,
+    make_scorer: MakeScorer | None,
 ) -> Distiller:
     model, tokenizer = student
     pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     arguments = make_arguments(settings, output / "checkpoints")
     model.to(arguments.device)
-    followed = make_teacher(settings, teacher, student, data.rows, signal, data.contexts)
+    followed = make_teacher(
+        settings, teacher, student, data.rows, signal, data.contexts, data.aligned, make_scorer
+    )
     if settings.lora is not None:
         model = add_adapters(model, settings.lora)
     place = (arguments.process_index, arguments.world_size)
@@ -206,6 +230,8 @@ def _make_trainer(
         objective=make_objective(settings),
         teacher=followed,
         prefixes=make_prefixes(settings, writer, followed, pad_id=pad_id, place=place),
+        hidden=make_hidden(settings, model, followed, processes=arguments.world_size),
+        corpus=make_corpus(settings, tokenizer, pad_id=pad_id, place=place),
         vocabulary_size=count_ids(tokenizer),
         layout="packed" if settings.packing else "grouped",
         model=model,
@@ -220,8 +246,8 @@ def _make_trainer(
 
 
 class _PartsKeeper(TrainerCallback):
-    """Keeps with each checkpoint what teacher and prefixes will need to go on from it, and tells
-    the teacher of each step. Before `TrainingPace`, which declares a checkpoint complete."""
+    """Keeps with each checkpoint what the parts will need to go on from it, and tells the teacher
+    of each step. Before `TrainingPace`, which declares a checkpoint complete."""
 
     def __init__(self, trainer: Distiller) -> None:
         self.trainer = trainer
@@ -234,12 +260,15 @@ class _PartsKeeper(TrainerCallback):
 
 
 def _describe(
-    settings: TrainSettings, dataset: Path, student: Student, teacher: str | None
+    settings: TrainSettings, dataset: Path, student: Student, teacher: Teacher | None
 ) -> dict[str, Any]:
     """Everything that decides the losses."""
+    corpus = settings.corpus
+    texts = {} if corpus is None else {"corpus_texts": hash_texts(Path(corpus.texts))}
     return {
         **settings.model_dump(mode="json", exclude={"teacher", "save_steps"}),
         "teacher": teacher,
         "student": student.model_dump(mode="json"),
         "dataset": hash_dataset_files(dataset),
+        **texts,
     }

@@ -70,6 +70,7 @@ def make_arguments(
     bf16 = settings.precision == "bfloat16" or (
         settings.precision == "auto" and computes_in_bfloat16()
     )
+    sharded = isinstance(settings, TrainSettings) and settings.sharded
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         learning_rate=settings.learning_rate,
@@ -89,6 +90,8 @@ def make_arguments(
         remove_unused_columns=False,
         logging_nan_inf_filter=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        fsdp=sharded,  # type: ignore[arg-type]  # a bool by its documentation
+        fsdp_config={"version": 2, "state_dict_type": "FULL_STATE_DICT"} if sharded else None,
         ddp_find_unused_parameters=False,  # every step has a gradient of all that is trained
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # more GPUs take a process each, never DataParallel
@@ -129,12 +132,19 @@ def check_unchanged(output: Path, description: Mapping[str, Any]) -> None:
         )
 
 
-def publish_model(model: Any, tokenizer: Any, result: Record, output: Path) -> None:
-    """Save the finished model under its final name, and let the checkpoints go."""
+def publish_model(
+    model: Any,
+    tokenizer: Any,
+    result: Record,
+    output: Path,
+    weights: Mapping[str, Any] | None = None,
+) -> None:
+    """Save the finished model under its final name, and let the checkpoints go. `weights` are
+    given where no process holds all of them by itself."""
     scratch = output / "model.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     model.config.use_cache = True  # the Trainer turned it off
-    model.save_pretrained(scratch)
+    model.save_pretrained(scratch, state_dict=weights)
     tokenizer.save_pretrained(scratch)
     (scratch / "result.json").write_text(result.model_dump_json(indent=2))
     publish_folder(scratch, output / "model")

@@ -141,7 +141,7 @@ def _make_scratch() -> Any:
 
 def fresh(seed: int) -> Student:
     """An untrained student under the teacher's tokenizer."""
-    shape = _describe_shape(**STUDENT_SHAPE)
+    shape = describe_shape(**STUDENT_SHAPE)
     return Student(model=str(open_world().teacher), fresh=shape, seed=seed)
 
 
@@ -175,7 +175,7 @@ def read_texts(file: Path) -> list[Text]:
 def teach(lessons: Iterable[Lesson]) -> dict[Key, Path]:
     """The taught students' folders, by arm and seed."""
     lessons, world = list(lessons), open_world()
-    folders = _share(_teach, [(world, lesson) for lesson in lessons])
+    folders = share_out(_teach, [(world, lesson) for lesson in lessons])
     return {(lesson.arm, lesson.seed): f for lesson, f in zip(lessons, folders, strict=True)}
 
 
@@ -183,7 +183,7 @@ def score(students: Mapping[Key, Path]) -> dict[Key, Score]:
     """What is known of each student after its training."""
     world = open_world()
     return dict(
-        zip(students, _share(_score, [(world, path) for path in students.values()]), strict=True)
+        zip(students, share_out(_score, [(world, path) for path in students.values()]), strict=True)
     )
 
 
@@ -202,8 +202,8 @@ def read_figures(
     }
 
 
-def _share(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-    """Done by as many processes as there are cores."""
+def share_out(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    """A module's function done for each task, by as many processes as there are cores."""
     return list(_open_pool().map(function, tasks))
 
 
@@ -318,7 +318,7 @@ def _save_untrained(folder: Path) -> Path:
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=end,
-        **_describe_shape(**TEACHER_SHAPE),
+        **describe_shape(**TEACHER_SHAPE),
     )
     disable_progress_bar()
     LlamaForCausalLM(config).save_pretrained(folder)
@@ -326,11 +326,12 @@ def _save_untrained(folder: Path) -> Path:
     return folder
 
 
-def _describe_shape(layers: int, width: int) -> dict[str, Any]:
+def describe_shape(layers: int, width: int) -> dict[str, Any]:
     return {
         "num_hidden_layers": layers,
         "hidden_size": width,
         "intermediate_size": 3 * width,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
+        "initializer_range": width**-0.5,  # Llama's 0.02 suits wide models; these hardly move
     }

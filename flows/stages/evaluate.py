@@ -31,6 +31,7 @@ from generators.prompting import Form
 from generators.records import Prompt, Record, digest
 from generators.seeds import load_examples, load_seeds, load_texts
 from trainers.evaluate import PassScore, TextScore, evaluate_pass, perplexity_and_kl
+from trainers.settings import ACROSS
 
 RANDOM = "random"
 """The arm of the student beside it (`flows.stages.random_rows`)."""
@@ -95,12 +96,13 @@ class EvaluateStage:
 
 def list_arms(config: RunConfig | TeachConfig) -> list[str]:
     """The arms in the order in which they run; `after` needs the trained student. There are none
-    where nothing is evaluated, and no teacher where a student is its own."""
+    where nothing is evaluated, and no teacher where a student is its own, several teach, or a
+    server does."""
     if config.evaluate is None or config.train is None:
         return []
     shown = ["few-shot"] if config.evaluate.examples else []
-    teacher = config.models.get(config.train.teacher or "")
-    other = teacher is not None and teacher.model != config.train.student
+    teacher = config.models.get(config.train.lone_teacher or "")
+    other = isinstance(teacher, EmbeddedModel) and teacher.model != config.train.student
     return ["before", *shown, *([TEACHER] if other else []), "after"]
 
 
@@ -223,14 +225,17 @@ def _model(context: LearningContext, arm: str) -> str:
         return str(context.run.place(STUDENT if arm == "after" else RANDOM_STUDENT))
     train = context.config.train
     assert train is not None
-    return (find_teacher(context, train) if arm == TEACHER else None) or train.student
+    teacher = find_teacher(context, train) if arm == TEACHER else None
+    return teacher if isinstance(teacher, str) else train.student
 
 
 def _teacher(config: RunConfig | TeachConfig) -> str | None:
     """The embedded model whose distribution the student is compared with."""
     assert config.train is not None
     samplers = config.answer.samplers if isinstance(config, RunConfig) else ()
-    names = [config.train.teacher, *(sampler.model for sampler in samplers)]
+    across = any(part.objective in ACROSS for part in config.train.split())
+    followed = None if across else config.train.lone_teacher  # of another vocabulary
+    names = [followed, *(sampler.model for sampler in samplers)]
     models = [config.models[name] for name in names if name is not None]
     return next((m.model for m in models if isinstance(m, EmbeddedModel)), None)
 

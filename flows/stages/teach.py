@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from flows.stages.evaluate import EvaluateStage, list_arms
 from flows.stages.publish import TRAIN
 from flows.stages.report import CURVES, MODEL_CARD, draw_curves
-from flows.stages.signal import list_signal_stages
+from flows.stages.teacher_signal import list_signal_stages
 from flows.stages.train import TrainingStage
 from flows.store import CONFIG, FileEntry, RunDirectory
 from flows.teach_card import TeachFigures, gather_teaching, render_taught_card

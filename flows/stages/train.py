@@ -4,7 +4,8 @@ Before it starts, the held-out prompts are checked against the rows: one shared 
 set of operands stops the run, because its evaluation would be worth nothing.
 """
 
-import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from flows.config import RunConfig
 from flows.stage_settings import EvaluateSettings, TrainStage
 from flows.stages.publish import TRAIN, hash_dataset
 from flows.store import TRAINING, FileEntry, copy_folder, write_durably
-from flows.training_settings import list_cached_parts
-from flows.work import Job, LearningContext, Tick
+from flows.teach_rows import hash_files
+from flows.training_settings import list_cached_parts, list_corpora
+from flows.work import Job, LearningContext, Tick, model_id
 from generators.embedded import identify_model
 from generators.errors import HeldOutError
 from generators.records import CHECK, Prompt
 from generators.seeds import load_seeds, load_texts
 from generators.wording import normalise
-from trainers.settings import ContextSignal, TrainSettings
+from trainers.settings import ContextSignal, RemoteSignal, TrainSettings
+from trainers.signal_settings import Teacher
 
 METRICS, STUDENT, SIGNAL = "metrics.jsonl", "student", "signal"
 
@@ -82,17 +85,30 @@ def teach(
         rows.parent / "output",
         teacher=find_teacher(context, settings),
         signal=signal,
+        make_scorer=find_scorer(context, settings),
         verify=passes_check,
         on_log=count_steps,
         metrics=rows.parent / METRICS,
     )
 
 
-def find_teacher(context: LearningContext, settings: TrainStage) -> str | None:
-    """The folder or name of the model that is followed; None where none is."""
+def find_teacher(context: LearningContext, settings: TrainStage) -> Teacher | None:
+    """The folder or name of the model that is followed, or of each by domain; None where none
+    is."""
     if settings.teacher is None or not settings.follows_teacher:
         return None
-    return context.config.models[settings.teacher].model
+    models = context.config.models
+    if isinstance(settings.teacher, str):
+        return models[settings.teacher].model
+    return {domain: models[name].model for domain, name in settings.teacher.items()}
+
+
+def find_scorer(context: LearningContext, settings: TrainStage) -> Callable[[], Any] | None:
+    """What makes a client of the remote teacher's server; None where no server teaches."""
+    name = settings.lone_teacher
+    if name is None or not any(isinstance(p.signal, RemoteSignal) for p in settings.split()):
+        return None
+    return partial(context.resources.make_scorer, name)
 
 
 def passes_check(check: str, completion: str) -> bool:
@@ -123,16 +139,19 @@ def digest_training(context: LearningContext, settings: TrainStage) -> str:
 
 
 def identify_inputs(context: LearningContext, settings: TrainStage) -> list[Any]:
-    """The student that a training starts from, whom it follows, its rows, and its examples."""
-    place, followed, shown = context.run.place(TRAIN), find_teacher(context, settings), None
+    """The student that a training starts from, whom it follows, its rows, its other files."""
+    place, models = context.run.place(TRAIN), context.config.models
+    followed = settings.teachers if settings.follows_teacher else ()
+    files = [corpus.texts for _, corpus in list_corpora(settings)]
     if isinstance(settings.signal, ContextSignal):
-        shown = hashlib.sha256(Path(settings.signal.examples).read_bytes()).hexdigest()
+        files.append(settings.signal.examples)
     if isinstance(context.config, RunConfig):
         data = hash_dataset(place)
     else:  # of other rows none need have an id to sort them by
         data = context.run.manifest.files[TRAIN].sha256
-    teacher = None if followed is None else identify_model(followed)
-    return [identify_model(settings.student), teacher, data, shown]
+    teachers = [model_id(models[name]) for name in followed]
+    contents = [hash_files(Path(file)) for file in files]
+    return [identify_model(settings.student), teachers, data, contents]
 
 
 def select_rows(source: Path, target: Path, accept: tuple[str, ...]) -> None:

@@ -6,12 +6,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from flows.teach_settings import TeachConfig, load_teaching
 from generators.records import ProceduralCheck, canonical_json
 from generators.seeds import load_seeds
 from tests.flows.small_run import LICENSED
 from tests.json_lines import write_lines
+from tests.trainers.two_tokenizers import make_byte_level
+from trainers.settings import ACROSS
+from trainers.teachers import count_ids
 
 TERMS = {"licence": "apache-2.0", "outputs_may_train": "yes"}
 SUMS = {"task": "chain_sum", "params": {"max_terms": 2, "max_digits": 1}}
@@ -76,6 +81,22 @@ def add_evaluation(settings: dict[str, Any], folder: Path, prompts: int = 6) -> 
     return settings | {"evaluate": asked}
 
 
+def save_foreign_model(folder: Path) -> Path:
+    """A tiny teacher with a vocabulary of its own."""
+    tokenizer = make_byte_level()
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=count_ids(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def shrink(file: Path, folder: Path, student: Path, teacher: Path) -> TeachConfig:
     """A checked-in configuration with tiny models, few rows and two steps a phase."""
     settings = load_teaching(file).model_dump(mode="json", by_alias=True)
@@ -83,9 +104,11 @@ def shrink(file: Path, folder: Path, student: Path, teacher: Path) -> TeachConfi
     if settings["dataset"].endswith(".parquet"):
         rows = list_rows(folder)
         settings["dataset"] = str(write_rows(folder / "train.parquet", rows))
+    train = settings["train"]
+    if train["objective"] in ACROSS:
+        teacher = save_foreign_model(folder / "foreign")
     for model in settings["models"].values():
         model["model"] = str(teacher)
-    train = settings["train"]
     train |= {"student": str(student), "batch_size": 4, "max_steps": 2, "save_steps": 1}
     train |= {"precision": "float32", "max_length": 512 if train["signal"] else 128}
     for part in (train, *train["phases"]):

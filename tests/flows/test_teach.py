@@ -24,6 +24,7 @@ from tests.flows.small_run import LICENSED, write_config
 from tests.flows.taught import add_evaluation, describe_teaching, list_rows, write_rows
 from tests.flows.test_distill import list_task_runs, read_artifact
 from tests.json_lines import write_lines
+from trainers.teachers import load_teacher
 
 CACHED = {"kind": "cached", "top_k": 8}
 STAGES = [
@@ -217,6 +218,26 @@ def test_an_update_redoes_what_a_change_touches(taught: Taught, tmp_path: Path) 
     run, _ = conduct_watched(file, settings, fewer, update=True)
     assert fewer.worked == ["rows", "signal", "train", "card"]
     assert read_figures(run).training.rows == 8
+
+
+def test_phases_share_one_signal_and_load_no_teacher(
+    taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(name: str, *given: Any, **named: Any) -> Any:
+        loaded.append(name)
+        return load_teacher(name, *given, **named)
+
+    monkeypatch.setattr("trainers.assembly.load_teacher", load)
+    settings = json.loads(json.dumps(taught.settings))
+    settings |= {"runs_dir": str(tmp_path), "evaluate": None}
+    phases = [{"max_steps": 2}, {"objective": "skew_forward", "max_steps": 1}]
+    settings["train"] |= {"phases": phases}
+    run, _ = conduct_watched(tmp_path / "taught.yaml", settings, Watched())
+    assert loaded == [settings["models"]["big"]["model"]]
+    told = read_figures(run).training
+    assert (told.objective, told.steps) == ("forward, then skew_forward", 3)
 
 
 def test_rows_of_other_verification_and_strange_checks_are_told(

@@ -8,7 +8,7 @@ from flows.facts_learning import Arm, EvaluationFacts, SignalFacts
 from flows.intervals import Interval
 from flows.wording_training import describe_part, tell_signal, tell_teacher
 from trainers.evaluate import wilson_interval
-from trainers.settings import Objective, TrainSettings
+from trainers.settings import ACROSS, POLICY, Objective, TrainSettings
 
 OWN: dict[str, Any] = {"rollouts": {"share": 1.0}}
 
@@ -45,8 +45,9 @@ def test_divergence_and_tokens_are_named_apart(settings: dict[str, Any], told: s
 
 def test_every_objective_has_words() -> None:
     for objective in Objective.__args__:
-        settings = {"objective": objective} | (OWN if objective != "sft" else {})
-        assert " on " in describe_part(TrainSettings.model_validate(settings))
+        extra = {"ce_weight": 0.5} if objective in ACROSS else OWN if objective in POLICY else {}
+        told = describe_part(TrainSettings.model_validate({"objective": objective, **extra}))
+        assert " on " in told
 
 
 def make_arm(when: str, passed: int) -> Arm:

@@ -7,11 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from generators.embedded import load_model
-from generators.errors import InputError
-from trainers.settings import TrainSettings
+from generators.errors import ConfigError, InputError, RunError
+from tests.trainers.two_tokenizers import make_byte_level
+from trainers.settings import ACROSS, TrainSettings
+from trainers.teachers import count_ids
 from trainers.train import train_student
 
 PLAIN: dict[str, Any] = {
@@ -53,11 +57,60 @@ WAYS: dict[str, dict[str, Any]] = {
         "policy": {"clip": 0.2, "length_normalised": True},
         "rollouts": {"max_new_tokens": 6, "teacher_mix": 0.2},
     },
+    "hidden": {"objective": "forward", "hidden": {"pairs": [[0, 1], [1, 1]], "weight": 0.5}},
+    "hidden-lora": {
+        "objective": "reverse",
+        "hidden": {"kind": "cosine"},
+        "lora": {"rank": 4},
+        "rollouts": {"max_new_tokens": 6},
+    },
+    "projected": {"objective": "forward", "hidden": {"learned": True}},
+    "corpus": {
+        "objective": "minillm",
+        "corpus": {"texts": "texts.jsonl", "weight": 0.5, "rows": 2, "window": 24},
+        **WRITTEN,
+    },
+    "uld": {"objective": "uld", "ce_weight": 0.5},
+    "aligned": {"objective": "aligned"},
+    "aligned-lora": {"objective": "aligned", "ce_weight": 0.2, "lora": {"rank": 4}},
 }
+FIGURES = {"hidden": "hidden", "corpus": "corpus_nll"}
+"""What is logged of what is added to an objective."""
+
+
+def write_texts(folder: Path, texts: list[str]) -> None:
+    told = {"domain": "tests", "licence": "CC0-1.0", "author": "tests"}
+    lines = [json.dumps({"text": text, **told}) + "\n" for text in texts]
+    (folder / "texts.jsonl").write_text("".join(lines))
 
 
 def make_settings(way: dict[str, Any]) -> TrainSettings:
     return TrainSettings.model_validate_json(json.dumps(PLAIN | way))
+
+
+@pytest.fixture
+def foreign_dir(tmp_path: Path) -> Path:
+    """A teacher with a tokenizer of its own."""
+    tokenizer = make_byte_level()
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=count_ids(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    folder = tmp_path / "foreign"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lays a corpus where the settings look for it."""
+    write_texts(tmp_path, [f"It is {n} now, and the cat is still on the mat." for n in range(9)])
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -66,20 +119,24 @@ def test_every_way_of_teaching_moves_the_student(
     dataset: Path,
     tiny_model_dir: Path,
     other_tiny_model_dir: Path,
+    foreign_dir: Path,
     tmp_path: Path,
 ) -> None:
     lines: list[dict[str, Any]] = []
     settings = make_settings(way)
+    teacher = foreign_dir if settings.objective in ACROSS else other_tiny_model_dir
     result = train_student(
         settings,
         dataset,
         str(tiny_model_dir),
-        tmp_path,
-        teacher=str(other_tiny_model_dir),
+        tmp_path / "student",
+        teacher=str(teacher),
         on_log=lines.append,
     )
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert result.rows == 8
+    for setting, figure in FIGURES.items():
+        assert all((figure in line) is (setting in way) for line in lines)
     rollouts = settings.rollouts
     assert all(("rollout_tokens" in line) is (rollouts is not None) for line in lines)
     if rollouts is not None and settings.writes_all and not rollouts.buffer:
@@ -92,8 +149,8 @@ def test_every_way_of_teaching_moves_the_student(
     load_model(str(result.output), "float32")
 
 
-@pytest.mark.parametrize("name", ["buffer", "minillm"])
-def test_a_training_on_rollouts_goes_on_as_if_it_had_not_been_broken_off(
+@pytest.mark.parametrize("name", ["buffer", "minillm", "corpus", "projected"])
+def test_a_training_of_several_parts_goes_on_as_if_it_had_not_been_broken_off(
     name: str, dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     settings = make_settings(WAYS[name] | {"max_steps": 4})
@@ -169,6 +226,35 @@ def test_prompts_are_enough_where_the_student_writes(
         )
 
 
+def test_a_changed_corpus_is_another_training(
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    settings = make_settings(WAYS["corpus"] | {"max_steps": 1})
+
+    def teach() -> int:
+        teacher = str(other_tiny_model_dir)
+        folder = tmp_path / "student"
+        return train_student(settings, dataset, str(tiny_model_dir), folder, teacher=teacher).steps
+
+    assert teach() == teach() == 1
+    write_texts(tmp_path, ["Something else."])
+    with pytest.raises(RunError, match="corpus_texts"):
+        teach()
+
+
+@pytest.mark.parametrize("objective", ["uld", "aligned"])
+def test_texts_cannot_be_aligned(objective: str, foreign_dir: Path, tiny_model_dir: Path) -> None:
+    settings = make_settings({"objective": objective, "ce_weight": 0.5})
+    with pytest.raises(ConfigError, match="plain text has no prompts"):
+        train_student(
+            settings,
+            Path("texts.jsonl"),
+            str(tiny_model_dir),
+            Path("student"),
+            teacher=str(foreign_dir),
+        )
+
+
 @pytest.mark.parametrize(
     ("way", "message"),
     [
@@ -192,6 +278,14 @@ def test_prompts_are_enough_where_the_student_writes(
             {"objective": "reinforce", "rollouts": {"buffer": 8}},
             "reinforce learns from fresh tokens only",
         ),
+        ({"objective": "sft", "hidden": {}}, "choose an objective with a teacher, and no signal"),
+        ({"objective": "forward", "hidden": {}, "signal": {"kind": "cached"}}, "and no signal"),
+        ({"objective": "aligned", "hidden": {}}, "the teacher reads other tokens"),
+        ({"objective": "aligned", **WRITTEN}, "learns from answers aligned beforehand"),
+        ({"objective": "aligned", "signal": {"kind": "cached"}}, "leave it out"),
+        ({"objective": "aligned", "temperature": 2.0}, "its own is chunk_temperature"),
+        ({"objective": "uld"}, "mix cross-entropy in"),
+        ({"objective": "forward", "corpus": {"texts": "t"}}, "stands beside rollouts"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(way: dict[str, Any], message: str) -> None:

@@ -1,13 +1,10 @@
 """One student trained by two processes on gloo, beside one process with twice the batch."""
 
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from generators.errors import ConfigError, InputError, RunError
-from trainers.launch import find_function, train_in_processes
+from trainers.launch import find_function, listen, train_in_processes
 from trainers.metrics import read_metrics
 from trainers.prefixes import number_rows
-from trainers.settings import Student, TrainResult, TrainSettings
+from trainers.settings import Student, TrainSettings
 from trainers.train import train_student
 
 PLAIN: dict[str, Any] = {
@@ -44,11 +41,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-2,
     },
 }
-
-
-class Trained(NamedTuple):
-    result: TrainResult
-    lines: list[dict[str, Any]]
+SCRIPT = Path(__file__).with_name("several_trainings.py")
 
 
 class Places(NamedTuple):
@@ -57,105 +50,125 @@ class Places(NamedTuple):
     teacher: Path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def places(dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path) -> Places:
     return Places(dataset, tiny_model_dir, other_tiny_model_dir)
 
 
-def train(
-    way: dict[str, Any], places: Places, output: Path, on_log: Any = lambda line: None
-) -> Trained:
-    settings = TrainSettings.model_validate_json(json.dumps(PLAIN | way))
-    lines: list[dict[str, Any]] = []
+@pytest.fixture(scope="module")
+def by_two(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of all ways, trained by two processes that torchrun has started."""
+    folder = tmp_path_factory.mktemp("two")
+    ways = folder / "ways.json"
+    ways.write_text(json.dumps({name: PLAIN | way | TWO for name, way in WAYS.items()}))
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [sys.executable, "-m", *torchrun, str(SCRIPT), str(ways), *map(str, places), str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    return folder
 
-    def keep(line: dict[str, Any]) -> None:
-        lines.append(line)
-        on_log(line)
 
-    teacher = str(places.teacher) if settings.follows_teacher else None
+def train(way: dict[str, Any], places: Places, output: Path, on_log: Any = None) -> Path:
+    """The student's folder, beside the metrics."""
     result = train_student(
-        settings,
+        TrainSettings.model_validate_json(json.dumps(PLAIN | way)),
         places.dataset,
         str(places.student),
         output,
-        teacher=teacher,
-        on_log=keep,
+        teacher=str(places.teacher),
+        on_log=on_log,
         metrics=output / "metrics.jsonl",
     )
-    return Trained(result, lines)
+    return result.output
 
 
-def measure_distance(start: Path, one: Path, other: Path) -> float:
-    """How far two trained students are apart, as a share of the way that the first has come."""
-    weights = [load_file(folder / "model.safetensors") for folder in (start, one, other)]
-    flat = [torch.cat([each[name].flatten() for name in sorted(each)]) for each in weights]
-    return float((flat[2] - flat[1]).norm() / (flat[1] - flat[0]).norm())
+def check_alike(one: Path, two: Path, start: Path) -> None:
+    """Both have had the same steps, and have come to the same student."""
+    lines = [read_metrics(folder / "metrics.jsonl") for folder in (one, two)]
+    for name, tolerance in (("loss", 1e-5), ("grad_norm", 1e-5), ("tokens", 0), ("step", 0)):
+        expected, found = ([line[name] for line in each] for each in lines)
+        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance)
+    weights = [load_file(folder / "model.safetensors") for folder in (start, one / "model")]
+    other = load_file(two / "model" / "model.safetensors")
+    assert weights[0].keys() == other.keys()
+    way, apart = (
+        torch.cat([(weights[1][name] - each[name]).flatten() for name in other]).norm()
+        for each in (weights[0], other)
+    )
+    assert apart < 1e-3 * way
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("name", WAYS)
 def test_two_processes_learn_what_one_does_with_twice_the_batch(
-    way: dict[str, Any], places: Places, tmp_path: Path
+    name: str, places: Places, by_two: Path, tmp_path: Path
 ) -> None:
-    one = train(way | ONE, places, tmp_path / "one")
-    two = train(way | TWO, places, tmp_path / "two")
-    assert [line["step"] for line in two.lines] == [1, 2, 3]
-    for name in ("loss", "grad_norm"):
-        expected = [line[name] for line in one.lines]
-        assert [line[name] for line in two.lines] == pytest.approx(expected, rel=1e-5, abs=1e-5)
-    for name in ("tokens", "learning_rate"):
-        assert [line[name] for line in two.lines] == [line[name] for line in one.lines]
-    assert read_metrics(tmp_path / "two" / "metrics.jsonl") == two.lines
-    assert two.result.tokens == one.result.tokens
-    assert measure_distance(places.student, one.result.output, two.result.output) < 1e-3
-    assert not (tmp_path / "two" / "checkpoints").exists()
+    train(WAYS[name] | ONE, places, tmp_path)
+    check_alike(tmp_path, by_two / name, places.student)
+    assert not (by_two / name / "checkpoints").exists()
 
 
 def test_a_process_that_dies_ends_all_and_the_training_goes_on_from_its_checkpoint(
     places: Places, tmp_path: Path
 ) -> None:
-    way = {**WAYS["reverse-own"], "max_steps": 4}
-    way["rollouts"] = way["rollouts"] | {"buffer": 8, "reuse": 0.5}
+    way = WAYS["reverse-own"] | {"max_steps": 4}
+    steps: list[int] = []
     seen: list[psutil.Process] = []
 
     def kill_the_second(line: dict[str, Any]) -> None:
+        steps.append(line["step"])
         if line["step"] == 3:
-            workers = psutil.Process().children()
-            seen.extend(workers)
-            second = next(w for w in workers if w.environ().get("RANK") == "1")
+            seen.extend(psutil.Process().children())
+            second = next(each for each in seen if each.environ().get("RANK") == "1")
             second.send_signal(signal.SIGKILL)
 
     with pytest.raises(RunError, match="process 1 of the training was ended by signal 9"):
-        train(way | TWO, places, tmp_path / "broken", kill_the_second)
-    assert len(seen) == 2
+        train(way | TWO, places, tmp_path / "two", kill_the_second)
+    assert (steps, len(seen)) == ([1, 2, 3], 2)
     assert not any(worker.is_running() for worker in seen)
-    checkpoint = tmp_path / "broken" / "checkpoints" / "checkpoint-2"
-    names = {"0-rollouts.json", "1-rollouts.json", "rng_state_0.pth", "rng_state_1.pth"}
-    assert names < {file.name for file in checkpoint.iterdir()}
-    mended = train(way | TWO, places, tmp_path / "broken")
-    whole = train(way | TWO, places, tmp_path / "whole")
-    assert mended.lines == whole.lines[2:]
-    assert measure_distance(places.student, whole.result.output, mended.result.output) == 0
+    (checkpoint,) = (tmp_path / "two" / "checkpoints").glob("checkpoint-*/complete.json")
+    saved = json.loads(checkpoint.read_text())
+    assert {"rng_state_0.pth", "rng_state_1.pth"} < saved.keys()
+    train(way | TWO, places, tmp_path / "two", lambda line: steps.append(line["step"]))
+    train(way | ONE, places, tmp_path / "one")
+    check_alike(tmp_path / "one", tmp_path / "two", places.student)
+    assert steps[3] > 1
 
 
-def test_what_a_process_cannot_use_is_told_as_it_is_in_one(places: Places, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no row to train on \(8 longer_than_window\)"):
-        train({**TWO, "max_length": 4}, places, tmp_path)
+def start(script: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
 
 
-def test_a_process_ends_with_the_one_that_started_it() -> None:
-    """The second of two never comes, so only the end of its input can end the first."""
-    environment = os.environ | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
+def test_what_a_worker_cannot_use_is_told_as_it_was(tmp_path: Path) -> None:
+    told = ["error", {"kind": "InputError", "message": "no row\nto train on"}]
+    worker = start(f"print({json.dumps(told)!r})")
+    with pytest.raises(InputError, match="^no row\nto train on$"):
+        listen([worker], [tmp_path / "log"], None)
+
+
+def test_a_worker_that_dies_is_told_of_with_its_last_lines(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {i}\n" for i in range(20)))
+    idle = start("import sys; sys.stdin.read()")
+    with pytest.raises(RunError, match=r"process 1 .* code 3.*\n  line 5\n(?s:.*)  line 19\nStart"):
+        listen([idle, start("raise SystemExit(3)")], [log, log], None)
+    idle.kill()
+
+
+def test_a_worker_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    """It waits for a second worker, who never comes, until its input ends."""
     work = {"settings": {}, "dataset": "none", "student": {"model": "none"}, "output": "none"}
     work |= {"teacher": None, "signal": None, "verify": None, "metrics": None}
+    work["meeting_place"] = str(tmp_path / "meeting")
     with subprocess.Popen(
         [sys.executable, "-m", "trainers.worker"],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
+        env=os.environ | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"},
         text=True,
     ) as worker:
         assert worker.stdin is not None
-        worker.stdin.write(json.dumps(work | {"meeting_place": "/dev/null/none"}) + "\n")
+        worker.stdin.write(json.dumps(work) + "\n")
         worker.stdin.close()
         assert worker.wait(timeout=60) == 1
 

@@ -49,7 +49,7 @@ class SignalStage:
         select_rows(context.run.place(TRAIN), rows, self.settings.accept)
         context.resources.release_models()
         teacher = find_teacher(context, self.settings)
-        assert teacher is not None  # the configuration was checked
+        assert isinstance(teacher, str)  # the configuration was checked
         loaded = load_student(Student(model=self.settings.student))
         (part, *_) = list_cached_parts(trainer_settings(self.settings))
         taught = load_data(part, rows, loaded.tokenizer).rows.rows

@@ -1,0 +1,319 @@
+"""Claim e: many samples of a weak model and a verifier, against few of a strong one's.
+
+Bansal et al. 2024: at equal compute a weak sampler answers each prompt several times as often
+(`generators.compute`). Both answer sums, and a verifier keeps those whose result is right, however
+it came about; a chain that is not of the language is a false positive. Students of the strong
+one's shape are taught on what either said, with the verifier and without it. Held-out prompts occur
+nowhere else, not even in what the samplers have learned from.
+"""
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from claims_lab.evidence import ClaimResult, Contrast, Figures, is_less, is_more, tabulate
+from claims_lab.kd_against_sft import SFT
+from claims_lab.lab import (
+    WINDOW,
+    Key,
+    Lesson,
+    describe_shape,
+    open_world,
+    share_out,
+    teach,
+    write_rows,
+)
+from claims_lab.language import Text, draw_text, is_right, weigh
+from claims_lab.pictures import draw_arms
+
+from generators.clients import draw_seed
+from generators.compute import Exchange, match_count
+from generators.embedded import load_model, render_chat
+from generators.model_size import count_parameters
+from generators.records import Message
+from trainers.rollouts import sample_rollouts
+from trainers.settings import Student
+
+WEAK, STRONG = "weak", "strong"
+SHAPES = {WEAK: {"layers": 2, "width": 48}, STRONG: {"layers": 3, "width": 96}}
+TEXTS = {WEAK: 4_800, STRONG: 9_600}
+"""Sums that a sampler has learned from, each read once."""
+SAMPLES = 1
+"""Of the strong one, to a prompt."""
+PROMPTS, HELD_OUT = 600, 500
+NEW_TOKENS, BATCH = 40, 600
+STUDENT = SFT.model_copy(update={"max_steps": 300, "learning_rate": 4e-3})
+VERIFIED, UNVERIFIED = "verified", "unverified"
+ARMS = [(sampler, kept) for kept in (VERIFIED, UNVERIFIED) for sampler in SHAPES]
+
+
+class Sampler(NamedTuple):
+    model: Path
+    samples: int
+    """To each prompt."""
+    parameters: int
+    """Those that work for every token."""
+
+
+class Asked(NamedTuple):
+    """Prompts that are put to a model so many times."""
+
+    model: Path
+    samples: int
+    prompts: Sequence[str]
+    seed: int
+
+
+class Answer(NamedTuple):
+    text: Text
+    """Without words where it did not come to an end."""
+    tokens: int
+
+
+Said = list[Answer]
+
+
+def list_sums(seed: int) -> Iterator[Text]:
+    """Sums without end, none of them of a held-out prompt."""
+    rng, held_out = Random(seed), set(list_held_out())
+    while True:
+        text = draw_text(rng)
+        if text.prompt.startswith("add") and text.prompt not in held_out:
+            yield text
+
+
+@functools.cache
+def list_held_out() -> tuple[str, ...]:
+    rng = Random("held-out sums")
+    prompts: dict[str, None] = {}
+    while len(prompts) < HELD_OUT:
+        prompt = draw_text(rng).prompt
+        if prompt.startswith("add"):
+            prompts[prompt] = None
+    return tuple(prompts)
+
+
+def list_prompts(seed: int) -> list[str]:
+    """A seed's own prompts, all different."""
+    prompts: dict[str, None] = {}
+    for text in list_sums(200 + seed):
+        prompts[text.prompt] = None
+        if len(prompts) == PROMPTS:
+            break
+    return list(prompts)
+
+
+@functools.cache
+def open_samplers() -> dict[str, Sampler]:
+    """Both, and how many samples cost the same; all seeds have them in common."""
+    lessons = []
+    for i, (name, count) in enumerate(TEXTS.items()):
+        sums = list_sums(300 + i)
+        rows = write_rows([next(sums) for _ in range(count)], open_folder() / f"{name}.parquet")
+        settings = STUDENT.model_copy(update={"max_steps": count // STUDENT.batch_size})
+        lessons.append(Lesson(f"sampler-{name}", 0, settings, rows, make_untrained(name, 0)))
+    models = teach(lessons)
+    weak, strong = (models[f"sampler-{name}", 0] for name in SHAPES)
+    sizes = [count_parameters(str(model)) for model in (weak, strong)]
+    rate = Exchange("parameters", 2.0 * sizes[0], 2.0 * sizes[1]).rate
+    return {
+        WEAK: Sampler(weak, match_count(SAMPLES, rate), sizes[0]),
+        STRONG: Sampler(strong, SAMPLES, sizes[1]),
+    }
+
+
+def open_folder() -> Path:
+    return open_world().folder / "weak-against-strong"
+
+
+def make_untrained(shape: str, seed: int) -> Student:
+    """A model of a sampler's shape, with weights of its own."""
+    return Student(
+        model=str(open_world().teacher),
+        fresh=describe_shape(**SHAPES[shape]),
+        reuse_embeddings=False,
+        seed=seed,
+    )
+
+
+def say(asked: Asked) -> Said:
+    """Have a model answer each prompt so many times."""
+    model, tokenizer = load_model(str(asked.model), "float32")
+    prompts = [prompt for prompt in asked.prompts for _ in range(asked.samples)]
+    said: Said = []
+    for start in range(0, len(prompts), BATCH):
+        batch = prompts[start : start + BATCH]
+        rollouts = sample_rollouts(
+            model,
+            tokenizer,
+            [_encode(tokenizer, prompt) for prompt in batch],
+            [draw_seed("sums", asked.seed, start + i) for i in range(len(batch))],
+            max_new_tokens=NEW_TOKENS,
+            max_length=WINDOW,
+        )
+        for prompt, one in zip(batch, rollouts, strict=True):
+            ids = one.row.input_ids[one.row.prompt_length :]
+            words = tokenizer.decode(ids[:-1]).strip() if one.ended else ""
+            said.append(Answer(Text(prompt, words), len(ids)))
+    return said
+
+
+def _encode(tokenizer: Any, prompt: str) -> list[int]:
+    text = render_chat(tokenizer, [Message(role="user", content=prompt)])
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def sample(seeds: Sequence[int]) -> dict[Key, Said]:
+    """What both samplers say to each seed's prompts."""
+    asked = {
+        (name, seed): Asked(one.model, one.samples, list_prompts(seed), seed)
+        for name, one in open_samplers().items()
+        for seed in seeds
+    }
+    return dict(zip(asked, share_out(say, list(asked.values())), strict=True))
+
+
+def teach_students(said: Mapping[Key, Said], seeds: Sequence[int]) -> dict[Key, Path]:
+    """A student of each sampler, with the verifier and without it."""
+    lessons = []
+    for sampler, kept in ARMS:
+        for seed in seeds:
+            taken = [one.text for one in said[sampler, seed] if one.text.completion]
+            if kept == VERIFIED:
+                taken = [text for text in taken if is_right(text)]
+            arm = name_arm(sampler, kept)
+            rows = write_rows(list(dict.fromkeys(taken)), open_folder() / f"{arm}-{seed}.parquet")
+            lessons.append(Lesson(arm, seed, STUDENT, rows, make_untrained(STRONG, seed)))
+    return teach(lessons)
+
+
+def name_arm(sampler: str, kept: str) -> str:
+    return f"of-{sampler}-{kept}"
+
+
+def examine(models: Mapping[Key, Path]) -> dict[Key, Said]:
+    """What each model says to the held-out prompts, once; models of one seed draw alike."""
+    asked = [Asked(path, 1, list_held_out(), 1_000 + seed) for (_, seed), path in models.items()]
+    return dict(zip(models, share_out(say, asked), strict=True))
+
+
+def has_result(answer: Answer) -> bool:
+    """What the verifier looks at."""
+    return bool(answer.text.completion) and is_right(answer.text)
+
+
+def is_sound(answer: Answer) -> bool:
+    """Whether the whole chain is of the language."""
+    return bool(answer.text.completion) and weigh(answer.text) > -math.inf
+
+
+def measure_right(said: Said) -> float:
+    return fmean(map(has_result, said))
+
+
+def measure_sound(said: Said) -> float:
+    return fmean(map(is_sound, said))
+
+
+def measure_coverage(said: Said) -> float:
+    """The share of prompts with a right answer."""
+    return fmean(bool(right) for right in _group_right(said).values())
+
+
+def measure_distinct(said: Said) -> float:
+    """Different right chains to a prompt."""
+    return fmean(len(set(right)) for right in _group_right(said).values())
+
+
+def measure_broken(said: Said) -> float:
+    """Of the right answers, those behind a broken chain."""
+    return fmean(not is_sound(one) for one in said if has_result(one))
+
+
+def measure_tokens(said: Said) -> float:
+    """Drawn for a prompt."""
+    return sum(one.tokens for one in said) / len(_group_right(said))
+
+
+def _group_right(said: Said) -> dict[str, list[str]]:
+    by_prompt: defaultdict[str, list[str]] = defaultdict(list)
+    for one in said:
+        by_prompt[one.text.prompt] += [one.text.completion] if has_result(one) else []
+    return by_prompt
+
+
+Measure = Callable[[Said], float]
+SAMPLED: dict[str, Measure] = {
+    "right": measure_right,
+    "coverage": measure_coverage,
+    "distinct right chains": measure_distinct,
+    "right behind a broken chain": measure_broken,
+    "tokens per prompt": measure_tokens,
+}
+EXAMINED: dict[str, Measure] = {"right": measure_right, "sound chains": measure_sound}
+
+
+def run(seeds: Sequence[int]) -> ClaimResult:
+    said, samplers = sample(seeds), open_samplers()
+    students = teach_students(said, seeds)
+    untaught = {(name, seed): one.model for name, one in samplers.items() for seed in seeds}
+    told = examine(untaught | students)
+    taught = {name_arm(*arm): f"student of {arm[0]}, {arm[1]}" for arm in ARMS}
+    names = {name: f"{name} sampler" for name in SHAPES}
+    sampled = read(said, names, SAMPLED, seeds)
+    examined = read(told, names | taught, EXAMINED, seeds)
+    return ClaimResult(
+        "A weak sampler and a verifier teach more than a strong one at equal compute",
+        describe_setting(samplers),
+        [tabulate(sampled), tabulate(examined)],
+        list_contrasts(sampled, examined["right"]),
+        draw_arms("claim-e-weak-against-strong.svg", examined, groups=(1, 1, 2, 2)),
+    )
+
+
+def read(
+    said: Mapping[Key, Said],
+    arms: Mapping[str, str],
+    measures: Mapping[str, Measure],
+    seeds: Sequence[int],
+) -> Figures:
+    return {
+        title: {shown: [measure(said[arm, seed]) for seed in seeds] for arm, shown in arms.items()}
+        for title, measure in measures.items()
+    }
+
+
+def describe_setting(samplers: Mapping[str, Sampler]) -> str:
+    weak, strong = samplers[WEAK], samplers[STRONG]
+    return (
+        f"Sums alone. The strong sampler ({strong.parameters:,} parameters besides embeddings) says"
+        f" {strong.samples} to each of {PROMPTS} prompts, the weak one ({weak.parameters:,})"
+        f" {weak.samples}; they have learned from {TEXTS[STRONG]:,} and {TEXTS[WEAK]:,} sums."
+        f" Students are of the strong one's shape and untrained, and learn for {STUDENT.max_steps}"
+        f" steps. They are examined at temperature 1 on {HELD_OUT} held-out prompts. A chain is"
+        " broken where the language could not have written it, though its result is right."
+    )
+
+
+def list_contrasts(sampled: Figures, right: Mapping[str, Sequence[float]]) -> list[Contrast]:
+    weak, strong = f"{WEAK} sampler", f"{STRONG} sampler"
+    of_weak, of_strong = (f"student of {name}" for name in SHAPES)
+
+    def compare(judge: Callable[..., Contrast], one: str, other: str) -> Contrast:
+        return judge(f"right: {one} - {other}", right[one], right[other])
+
+    return [
+        *(
+            is_more(f"{title}: {weak} - {strong}", sampled[title][weak], sampled[title][strong])
+            for title in ("coverage", "distinct right chains")
+        ),
+        compare(is_more, f"{of_weak}, {VERIFIED}", f"{of_strong}, {VERIFIED}"),
+        compare(is_more, f"{of_weak}, {VERIFIED}", weak),
+        compare(is_more, f"{of_weak}, {VERIFIED}", f"{of_weak}, {UNVERIFIED}"),
+        compare(is_less, f"{of_weak}, {UNVERIFIED}", f"{of_strong}, {UNVERIFIED}"),
+    ]
