@@ -22,7 +22,11 @@ CLAIMS = {
     "b": "cached_against_online",
     "c": "exposure_bias",
     "d": "cover_or_seek",
+    "e": "weak_against_strong",
+    "f": "few_shot",
+    "g": "few_annotators",
     "h": "prompt_only",
+    "i": "chosen_rows",
 }
 """The module of each."""
 NEEDED = 3

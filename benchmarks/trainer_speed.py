@@ -46,7 +46,7 @@ TASKS = (
     "What is the following text about? Name its three main points.",
     "Write a headline for the following text, and say why it fits.",
 )
-ROWS, HELD_ROWS, ANSWER_TOKENS = 48, 16, 128
+ROWS, HELD_ROWS, ANSWER_TOKENS = 40, 12, 128
 TIMED_RATE = 1e-5
 """So low that the student, and with it what it writes, stays nearly the same while it is timed."""
 TEACH_STEPS, TEACH_RATE = 24, 1e-4
@@ -117,7 +117,7 @@ def make_rows(count: int) -> list[Row]:
         tokenizer(render_chat(tokenizer, prompt), add_special_tokens=False)["input_ids"]
         for prompt in prompts
     ]
-    sampling = Sampling(temperature=0.7, top_p=0.95, max_tokens=ANSWER_TOKENS)
+    sampling = Sampling(temperature=0.7, max_tokens=ANSWER_TOKENS)
     ends = find_end_ids(model, tokenizer)
     answers = decode_batch(model, tokenizer, encoded, list(range(count)), sampling, ends)
     return [

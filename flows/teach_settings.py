@@ -45,7 +45,7 @@ def find_teaching_problems(config: TeachConfig) -> Iterator[tuple[str, str]]:
     yield from find_shared_problems(config, models, _named_files(config))
     yield from find_training_problems(config.train, config.models)
     if config.budget is not None:
-        yield "budget", "would do nothing, no server is asked; take it out"
+        yield "budget", "would do nothing, nothing that is asked here is counted in it; take it out"
     usual = RunSettings.model_fields["shard_rows"].default
     if config.shard_rows != usual and not list_cached_parts(config.train):
         yield "shard_rows", "would do nothing, no signal is written; take it out"

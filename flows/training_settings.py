@@ -46,9 +46,9 @@ def _find_teacher_problems(
         if model is None:
             continue
         if False in asked and not isinstance(model, EmbeddedModel):
-            remedy = "name an embedded model, choose objective sft"
+            remedy = "name an embedded model, or choose objective sft"
             if isinstance(model, VllmModel):
-                remedy += ", or ask it over its server (signal: {kind: remote})"
+                remedy += ", or ask its server (signal: {kind: remote})"
             yield setting, f"its logits are needed, so it must run in this process: {remedy}"
         if True in asked and not isinstance(model, VllmModel):
             yield (

@@ -6,7 +6,7 @@ tokens is not reverse KL.
 
 from flows.facts_learning import Arm, EvaluationFacts, SignalFacts
 from flows.wording import count_noun, format_range, format_share
-from trainers.settings import ContextSignal, TopSignal, TrainSettings
+from trainers.settings import ContextSignal, RemoteSignal, TopSignal, TrainSettings
 
 MINIMISED = {
     "sft": "cross-entropy",
@@ -34,6 +34,10 @@ def describe_part(part: TrainSettings) -> str:
         told.append(f"mixed with cross-entropy step by step ({part.mixing.kind})")
     if isinstance(part.signal, TopSignal):
         told.append("the teacher read from disk")
+    if isinstance(part.signal, RemoteSignal):
+        told.append(f"the teacher's {part.signal.top} likeliest tokens asked of its server")
+    if isinstance(part.teacher, dict):
+        told.append(f"a teacher for each domain ({', '.join(part.teacher)})")
     if isinstance(part.signal, ContextSignal):
         told.append("the student behind worked examples as its own teacher")
     if part.hidden is not None:

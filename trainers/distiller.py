@@ -206,7 +206,12 @@ class Distiller(Trainer):
 
     def gather_weights(self) -> dict[str, Any] | None:
         """All weights of a sharded student, in the first process; None where each has them all."""
-        return self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
+        if not self.is_fsdp_enabled:
+            return None
+        weights: dict[str, Any] = dict(self.accelerator.get_state_dict(self.model))
+        for name in self.accelerator.unwrap_model(self.model).all_tied_weights_keys:
+            weights.pop(name, None)  # gathered twice, they no longer look like one
+        return weights
 
     def tell_step(self, step: int) -> None:
         """Tell the teacher that a step is over."""

@@ -91,58 +91,57 @@ def train_student(
     if finished.is_dir():
         return _read_finished(output)
     disable_progress_bar()  # `on_log` is how progress is told
+    told: dict[str, Any] = {"teacher": teacher, "on_log": on_log, "metrics": metrics}
+    given: dict[str, Any] = {"signal": signal, "verify": verify}
     if settings.phases:
         write_description(output, description)
-        return train_in_phases(
-            functools.partial(
-                train_student,
-                dataset=dataset,
-                signal=signal,
-                make_scorer=make_scorer,
-                verify=verify,
-            ),
-            settings,
-            student,
-            output,
-            teacher=teacher,
-            on_log=on_log,
-            metrics=metrics,
-        )
+        given |= {"dataset": dataset, "make_scorer": make_scorer}
+        train_one = functools.partial(train_student, **given)
+        return train_in_phases(train_one, settings, student, output, **told)
     if processes < settings.processes:
         write_description(output, description)
-        return train_in_processes(
-            settings,
-            dataset,
-            student,
-            output,
-            teacher=teacher,
-            signal=signal,
-            verify=verify,
-            on_log=on_log,
-            metrics=metrics,
-        )
+        return train_in_processes(settings, dataset, student, output, **told, **given)
     loaded = load_student(student)
     data = load_data(settings, dataset, loaded.tokenizer, teacher)
     trainer = _make_trainer(
         settings, loaded, data, output, teacher, signal or output / "signal", make_scorer
     )
     pace = TrainingPace(settings.save_steps, on_log, metrics)
-    trainer.add_callback(pace)
     measurer = make_measurer(trainer, settings, loaded, data.kept, output, pace.tell, verify)
-    if measurer is not None:
-        trainer.add_callback(measurer)
+    for callback in filter(None, (pace, measurer)):
+        trainer.add_callback(callback)
     if is_first():
-        write_description(output, description)
-        if metrics is not None:
-            forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
+        _begin(output, description, checkpoint, metrics)
     _train(trainer, checkpoint)
+    _publish(trainer, measurer, data.rows, loaded.tokenizer, started, output)
+    return _read_finished(output)
+
+
+def _begin(
+    output: Path, description: dict[str, Any], checkpoint: Path | None, metrics: Path | None
+) -> None:
+    """Put down what is trained, and drop what was told of steps that will be done again."""
+    write_description(output, description)
+    if metrics is not None:
+        forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
+
+
+def _publish(
+    trainer: Distiller,
+    measurer: Measurer | None,
+    data: TokenRows,
+    tokenizer: Any,
+    started: float,
+    output: Path,
+) -> None:
+    """Put the finished student into its place, and wait until it is there."""
     weights = trainer.gather_weights()
     if is_first():
-        result = _sum_up(trainer, measurer, data.rows, time.monotonic() - started, finished)
-        publish_model(merge_adapters(trainer.model), loaded.tokenizer, result, output, weights)
+        seconds = time.monotonic() - started
+        result = _sum_up(trainer, measurer, data, seconds, output / "model")
+        publish_model(merge_adapters(trainer.model), tokenizer, result, output, weights)
         clear_measures(output)
     wait_for_all()
-    return _read_finished(output)
 
 
 def _read_finished(output: Path) -> TrainResult:

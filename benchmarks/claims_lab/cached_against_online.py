@@ -15,7 +15,8 @@ from claims_lab.lab import Lesson, Measure, draw_rows, fresh, open_world, read_f
 from claims_lab.pictures import draw_arms
 
 from trainers.cached_teacher import report_signal
-from trainers.settings import TopSignal, TrainSettings
+from trainers.settings import TrainSettings
+from trainers.signal_settings import TopSignal
 
 MOST, LEAST = 8, 2
 """Tokens that are kept of each distribution, or draws from it."""

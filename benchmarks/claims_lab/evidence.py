@@ -100,7 +100,7 @@ def tell(figure: Estimate, digits: int = 3) -> str:
     return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
-def draw_table(corner: str, columns: Sequence[str], rows: dict[str, Sequence[str]]) -> list[str]:
+def draw_table(corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:
     """Lines of Markdown."""
     return [
         f"| {' | '.join([corner, *columns])} |",

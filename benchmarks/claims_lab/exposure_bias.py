@@ -17,7 +17,7 @@ from claims_lab.pictures import draw_arms
 from trainers.settings import RolloutSettings, Student, TrainSettings
 
 WARM_UP = SFT.model_copy(update={"max_steps": 120})
-GO_ON = SFT.model_copy(update={"max_steps": 160, "learning_rate": 3e-3})
+GO_ON = SFT.model_copy(update={"max_steps": 160, "learning_rate": 6e-3})
 OWN = RolloutSettings(max_new_tokens=48)
 KINDS = ("forward", "reverse")
 CORNERS: dict[str, TrainSettings] = {

@@ -118,7 +118,7 @@ def fit(points_BND: Tensor, counts_MC: Tensor, loss: str) -> Tensor:
             losses_K = hard_loss(logits_KC, labels_M[taken_M])
         value = (losses_K * share_M[taken_M]).sum() + DECAY / 2 * weight_BDC.square().sum()
         value.backward()
-        return float(value)
+        return value.item()
 
     optimizer.step(close)
     return weight_BDC.detach()

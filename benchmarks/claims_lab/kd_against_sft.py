@@ -23,7 +23,7 @@ from claims_lab.pictures import draw_arms
 from trainers.settings import TrainSettings
 
 SFT = TrainSettings(
-    learning_rate=6e-3,
+    learning_rate=1.2e-2,
     schedule="cosine",
     warmup=0.05,
     batch_size=24,

@@ -59,7 +59,7 @@ NEW_TOKENS = 64
 HELD_OUT = 400
 """Texts that nobody is taught on, and as many prompts for samples."""
 TEACHER_SHAPE = {"layers": 3, "width": 96}
-STUDENT_SHAPE = {"layers": 2, "width": 32}
+STUDENT_SHAPE = {"layers": 2, "width": 48}
 TEACHING = TrainSettings(
     learning_rate=4e-3,
     schedule="cosine",

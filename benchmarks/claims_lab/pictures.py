@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 INK, GREY = "#1c2a38", "#9aa7b4"
 COLOURS = ("#1f4e79", "#b5492b", "#3c7a4e", "#7a5aa6", "#a57a1c", "#4a8a94")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 10,
     "text.color": INK,

@@ -1,9 +1,9 @@
 """Claim e: many samples of a weak model and a verifier, against few of a strong one's.
 
 Bansal et al. 2024: at equal compute a weak sampler answers each prompt several times as often
-(`generators.compute`). Both answer sums, and a verifier keeps those whose result is right, however
-it came about; a chain that is not of the language is a false positive. Students of the strong
-one's shape are taught on what either said, with the verifier and without it. Held-out prompts occur
+(`generators.compute`). Both answer sums. One verifier looks at the result, however it came about,
+so that broken chains pass it; another looks at the chain. The student begins as the weak sampler
+and is taught on what either said, with either verifier and without one. Held-out prompts occur
 nowhere else, not even in what the samplers have learned from.
 """
 
@@ -41,15 +41,14 @@ from trainers.settings import Student
 
 WEAK, STRONG = "weak", "strong"
 SHAPES = {WEAK: {"layers": 2, "width": 48}, STRONG: {"layers": 3, "width": 96}}
-TEXTS = {WEAK: 4_800, STRONG: 9_600}
-"""Sums that a sampler has learned from, each read once."""
+SUMS = 9_600
+"""That a sampler has learned from, each read once."""
 SAMPLES = 1
 """Of the strong one, to a prompt."""
 PROMPTS, HELD_OUT = 600, 500
 NEW_TOKENS, BATCH = 40, 600
-STUDENT = SFT.model_copy(update={"max_steps": 300, "learning_rate": 4e-3})
-VERIFIED, UNVERIFIED = "verified", "unverified"
-ARMS = [(sampler, kept) for kept in (VERIFIED, UNVERIFIED) for sampler in SHAPES]
+SAMPLER = SFT.model_copy(update={"max_steps": SUMS // SFT.batch_size, "learning_rate": 5e-3})
+STUDENT = SFT.model_copy(update={"max_steps": 200, "learning_rate": 3e-3})
 
 
 class Sampler(NamedTuple):
@@ -112,11 +111,15 @@ def list_prompts(seed: int) -> list[str]:
 def open_samplers() -> dict[str, Sampler]:
     """Both, and how many samples cost the same; all seeds have them in common."""
     lessons = []
-    for i, (name, count) in enumerate(TEXTS.items()):
-        sums = list_sums(300 + i)
-        rows = write_rows([next(sums) for _ in range(count)], open_folder() / f"{name}.parquet")
-        settings = STUDENT.model_copy(update={"max_steps": count // STUDENT.batch_size})
-        lessons.append(Lesson(f"sampler-{name}", 0, settings, rows, make_untrained(name, 0)))
+    sums = list_sums(300)
+    rows = write_rows([next(sums) for _ in range(SUMS)], open_folder() / "sums.parquet")
+    for name, shape in SHAPES.items():
+        untrained = Student(
+            model=str(open_world().teacher),
+            fresh=describe_shape(**shape),
+            reuse_embeddings=False,
+        )
+        lessons.append(Lesson(f"sampler-{name}", 0, SAMPLER, rows, untrained))
     models = teach(lessons)
     weak, strong = (models[f"sampler-{name}", 0] for name in SHAPES)
     sizes = [count_parameters(str(model)) for model in (weak, strong)]
@@ -129,16 +132,6 @@ def open_samplers() -> dict[str, Sampler]:
 
 def open_folder() -> Path:
     return open_world().folder / "weak-against-strong"
-
-
-def make_untrained(shape: str, seed: int) -> Student:
-    """A model of a sampler's shape, with weights of its own."""
-    return Student(
-        model=str(open_world().teacher),
-        fresh=describe_shape(**SHAPES[shape]),
-        reuse_embeddings=False,
-        seed=seed,
-    )
 
 
 def say(asked: Asked) -> Said:
@@ -179,21 +172,20 @@ def sample(seeds: Sequence[int]) -> dict[Key, Said]:
 
 
 def teach_students(said: Mapping[Key, Said], seeds: Sequence[int]) -> dict[Key, Path]:
-    """A student of each sampler, with the verifier and without it."""
+    """A student of each sampler under each verifier."""
     lessons = []
+    start = Student(model=str(open_samplers()[WEAK].model))
     for sampler, kept in ARMS:
         for seed in seeds:
-            taken = [one.text for one in said[sampler, seed] if one.text.completion]
-            if kept == VERIFIED:
-                taken = [text for text in taken if is_right(text)]
+            taken = [one.text for one in said[sampler, seed] if VERIFIERS[kept](one)]
             arm = name_arm(sampler, kept)
             rows = write_rows(list(dict.fromkeys(taken)), open_folder() / f"{arm}-{seed}.parquet")
-            lessons.append(Lesson(arm, seed, STUDENT, rows, make_untrained(STRONG, seed)))
+            lessons.append(Lesson(arm, seed, STUDENT, rows, start))
     return teach(lessons)
 
 
 def name_arm(sampler: str, kept: str) -> str:
-    return f"of-{sampler}-{kept}"
+    return f"of-{sampler}-{kept.replace(' ', '-')}"
 
 
 def examine(models: Mapping[Key, Path]) -> dict[Key, Said]:
@@ -202,14 +194,24 @@ def examine(models: Mapping[Key, Path]) -> dict[Key, Said]:
     return dict(zip(models, share_out(say, asked), strict=True))
 
 
+def has_ended(answer: Answer) -> bool:
+    """All that is known without a verifier."""
+    return bool(answer.text.completion)
+
+
 def has_result(answer: Answer) -> bool:
-    """What the verifier looks at."""
-    return bool(answer.text.completion) and is_right(answer.text)
+    return has_ended(answer) and is_right(answer.text)
 
 
 def is_sound(answer: Answer) -> bool:
     """Whether the whole chain is of the language."""
-    return bool(answer.text.completion) and weigh(answer.text) > -math.inf
+    return has_ended(answer) and weigh(answer.text) > -math.inf
+
+
+Verifier = Callable[[Answer], bool]
+RESULT, CHAIN, NONE = "result verified", "chain verified", "unverified"
+VERIFIERS: dict[str, Verifier] = {RESULT: has_result, CHAIN: is_sound, NONE: has_ended}
+ARMS = [(sampler, kept) for kept in VERIFIERS for sampler in SHAPES]
 
 
 def measure_right(said: Said) -> float:
@@ -272,7 +274,7 @@ def run(seeds: Sequence[int]) -> ClaimResult:
         describe_setting(samplers),
         [tabulate(sampled), tabulate(examined)],
         list_contrasts(sampled, examined["right"]),
-        draw_arms("claim-e-weak-against-strong.svg", examined, groups=(1, 1, 2, 2)),
+        draw_arms("claim-e-weak-against-strong.svg", examined, groups=(1, 1, 2, 2, 2)),
     )
 
 
@@ -293,10 +295,10 @@ def describe_setting(samplers: Mapping[str, Sampler]) -> str:
     return (
         f"Sums alone. The strong sampler ({strong.parameters:,} parameters besides embeddings) says"
         f" {strong.samples} to each of {PROMPTS} prompts, the weak one ({weak.parameters:,})"
-        f" {weak.samples}; they have learned from {TEXTS[STRONG]:,} and {TEXTS[WEAK]:,} sums."
-        f" Students are of the strong one's shape and untrained, and learn for {STUDENT.max_steps}"
-        f" steps. They are examined at temperature 1 on {HELD_OUT} held-out prompts. A chain is"
-        " broken where the language could not have written it, though its result is right."
+        f" {weak.samples}; both have learned from {SUMS:,} sums. Students begin as the weak sampler"
+        f" and learn for {STUDENT.max_steps} steps. They are examined at temperature 1 on"
+        f" {HELD_OUT} held-out prompts. A chain is broken where the language could not have written"
+        " it, though its result is right."
     )
 
 
@@ -312,8 +314,9 @@ def list_contrasts(sampled: Figures, right: Mapping[str, Sequence[float]]) -> li
             is_more(f"{title}: {weak} - {strong}", sampled[title][weak], sampled[title][strong])
             for title in ("coverage", "distinct right chains")
         ),
-        compare(is_more, f"{of_weak}, {VERIFIED}", f"{of_strong}, {VERIFIED}"),
-        compare(is_more, f"{of_weak}, {VERIFIED}", weak),
-        compare(is_more, f"{of_weak}, {VERIFIED}", f"{of_weak}, {UNVERIFIED}"),
-        compare(is_less, f"{of_weak}, {UNVERIFIED}", f"{of_strong}, {UNVERIFIED}"),
+        compare(is_more, f"{of_weak}, {RESULT}", f"{of_strong}, {RESULT}"),
+        compare(is_more, f"{of_weak}, {CHAIN}", f"{of_strong}, {CHAIN}"),
+        compare(is_more, f"{of_weak}, {RESULT}", weak),
+        compare(is_more, f"{of_weak}, {RESULT}", f"{of_weak}, {NONE}"),
+        compare(is_less, f"{of_weak}, {NONE}", f"{of_strong}, {NONE}"),
     ]

@@ -120,8 +120,8 @@ def test_a_workers_process_opens_a_training(classified: Classified) -> None:
 def test_missing_labels_are_told_with_what_makes_them(
     folder: Path, tiny_model_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    settings = describe_classifier(folder, tiny_model_dir) | {"name": "early"}
-    settings["data"]["train"] = [str(folder / "runs" / "annotate" / "dataset")]
+    data = {"train": [str(folder / "runs" / "annotate" / "dataset")]}
+    settings = describe_classifier(folder, tiny_model_dir) | {"name": "early", "data": data}
     file = write_config(folder / "early.yaml", settings)
     assert main(["classify", str(file), "--no-prefect"]) == 1
     assert "run that first: tutelage annotate CONFIG" in capfd.readouterr().err

@@ -17,6 +17,7 @@ from tests.flows.taught import TERMS, add_evaluation, describe_teaching
 
 Settings = dict[str, Any]
 HOSTED = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "big", **TERMS}
+SERVED = HOSTED | {"kind": "vllm"}
 PHASES = [{"objective": "sft", "max_steps": 1}, {"objective": "reverse", "max_steps": 1}]
 CACHED = {"kind": "cached"}
 
@@ -51,6 +52,24 @@ CASES: dict[str, tuple[Callable[[Settings], Any], list[str]]] = {
             "embedded model, or choose objective sft"
         ],
     ),
+    "a vLLM teacher whose weights are wanted": (
+        lambda s: s["models"].update(big=SERVED),
+        [
+            "train.teacher: its logits are needed, so it must run in this process: name an "
+            "embedded model, or choose objective sft, or ask its server (signal: {kind: remote})"
+        ],
+    ),
+    "an embedded teacher asked as a server": (
+        lambda s: s["train"].update(signal={"kind": "remote"}),
+        [
+            "train.teacher: signal remote asks a server what it thinks of given tokens, which only "
+            "vLLM tells: name a model of kind vllm, or leave signal out for one of kind embedded"
+        ],
+    ),
+    "an unknown teacher of a domain": (
+        lambda s: s["train"].update(teacher={"maths": "big", "code": "bog"}),
+        ["train.teacher.code: no model is called 'bog' (did you mean big?) (models: big)"],
+    ),
     "a teacher for nobody": (
         lambda s: s["train"].update(objective="sft", phases=PHASES[:1]),
         ["train.teacher: no phase follows a teacher; take it out, or choose a divergence"],
@@ -79,7 +98,7 @@ CASES: dict[str, tuple[Callable[[Settings], Any], list[str]]] = {
     ),
     "a budget": (
         lambda s: s.update(budget={"max_tokens": 10}),
-        ["budget: would do nothing, no server is asked; take it out"],
+        ["budget: would do nothing, nothing that is asked here is counted in it; take it out"],
     ),
     "shards of nothing": (
         lambda s: s.update(shard_rows=10),

@@ -36,6 +36,14 @@ OWN: dict[str, Any] = {"rollouts": {"share": 1.0}}
             "reverse KL by MiniLLM's policy gradient on tokens that the student and its teacher "
             "write together",
         ),
+        (
+            {"objective": "forward", "signal": {"kind": "remote", "top": 5}},
+            "forward KL on the rows' tokens, the teacher's 5 likeliest tokens asked of its server",
+        ),
+        (
+            {"objective": "forward", "teacher": {"maths": "a", "default": "b"}},
+            "forward KL on the rows' tokens, a teacher for each domain (maths, default)",
+        ),
         ({"objective": "reverse", "rollouts": {"share": 0.0}}, "reverse KL on the rows' tokens"),
     ],
 )

@@ -59,13 +59,18 @@ def estimate_densely(kind: str, reading: Reading, settings: PolicySettings) -> T
             log_q_N, reading.drawn_N, log_p_N, clip=settings.clip
         ).loss
     mask_BC = torch.tensor([[True, True, True], [True, True, False]])
-    rows = [align_completions(each_N, mask_BC) for each_N in (log_q_N, log_p_N, reading.drawn_N)]
+    log_q_BC, log_p_BC, drawn_BC = (
+        align_completions(each_N, mask_BC) for each_N in (log_q_N, log_p_N, reading.drawn_N)
+    )
     if kind == "reinforce":
-        return reinforce_reverse_kl(*rows[:2], mask_BC, baseline=settings.baseline).loss[mask_BC]
+        estimate = reinforce_reverse_kl(log_q_BC, log_p_BC, mask_BC, baseline=settings.baseline)
+        return estimate.loss[mask_BC]
     step_BC = align_completions(divergence(logits_NV, teacher_NV, "reverse"), mask_BC)
     return minillm_loss(
         step_BC,
-        *rows,
+        log_q_BC,
+        log_p_BC,
+        drawn_BC,
         mask_BC,
         weighting=settings.weights,
         normalise_length=settings.length_normalised,

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from generators.errors import ConfigError, InputError, RunError
 from trainers.launch import find_function, listen, train_in_processes
@@ -29,7 +30,6 @@ PLAIN: dict[str, Any] = {
     "precision": "float32",
     "seed": 3,
 }
-ONE, TWO = {"batch_size": 4}, {"batch_size": 2, "processes": 2}
 WAYS: dict[str, dict[str, Any]] = {
     "forward": {"objective": "forward"},
     "reverse-data": {"objective": "reverse", "rollouts": {"max_new_tokens": 6, "share": 0.0}},
@@ -40,8 +40,22 @@ WAYS: dict[str, dict[str, Any]] = {
         "lora": {"rank": 4},
         "learning_rate": 1e-2,
     },
+    "corpus": {
+        "objective": "reverse",
+        "rollouts": {"max_new_tokens": 6},
+        "corpus": {"texts": "seeds/heldout/text.jsonl", "window": 32},
+    },
 }
+SHARDED = {"objective": "forward", "sharded": True}
 SCRIPT = Path(__file__).with_name("several_trainings.py")
+
+
+def by(processes: int, way: dict[str, Any]) -> dict[str, Any]:
+    """The way with four rows, and two texts of a corpus, in the batches of all processes."""
+    shared = {"batch_size": 4 // processes, "processes": processes}
+    if "corpus" in way:
+        shared["corpus"] = way["corpus"] | {"rows": 2 // processes}
+    return way | shared
 
 
 class Places(NamedTuple):
@@ -60,7 +74,9 @@ def by_two(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders of all ways, trained by two processes that torchrun has started."""
     folder = tmp_path_factory.mktemp("two")
     ways = folder / "ways.json"
-    ways.write_text(json.dumps({name: PLAIN | way | TWO for name, way in WAYS.items()}))
+    asked = {name: PLAIN | by(2, way) for name, way in WAYS.items()}
+    asked["sharded"] = PLAIN | by(2, SHARDED) | {"break_at": 2}
+    ways.write_text(json.dumps(asked))
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run(
         [sys.executable, "-m", *torchrun, str(SCRIPT), str(ways), *map(str, places), str(folder)],
@@ -104,9 +120,18 @@ def check_alike(one: Path, two: Path, start: Path) -> None:
 def test_two_processes_learn_what_one_does_with_twice_the_batch(
     name: str, places: Places, by_two: Path, tmp_path: Path
 ) -> None:
-    train(WAYS[name] | ONE, places, tmp_path)
+    train(by(1, WAYS[name]), places, tmp_path)
     check_alike(tmp_path, by_two / name, places.student)
     assert not (by_two / name / "checkpoints").exists()
+
+
+def test_a_sharded_student_learns_what_a_whole_one_does_and_goes_on_from_its_checkpoint(
+    places: Places, by_two: Path, tmp_path: Path
+) -> None:
+    train(by(1, WAYS["forward"]), places, tmp_path)
+    check_alike(tmp_path, by_two / "sharded", places.student)
+    config = AutoConfig.from_pretrained(by_two / "sharded" / "model")
+    assert config.architectures == ["LlamaForCausalLM"]
 
 
 def test_a_process_that_dies_ends_all_and_the_training_goes_on_from_its_checkpoint(
@@ -124,14 +149,14 @@ def test_a_process_that_dies_ends_all_and_the_training_goes_on_from_its_checkpoi
             second.send_signal(signal.SIGKILL)
 
     with pytest.raises(RunError, match="process 1 of the training was ended by signal 9"):
-        train(way | TWO, places, tmp_path / "two", kill_the_second)
+        train(by(2, way), places, tmp_path / "two", kill_the_second)
     assert (steps, len(seen)) == ([1, 2, 3], 2)
     assert not any(worker.is_running() for worker in seen)
     (checkpoint,) = (tmp_path / "two" / "checkpoints").glob("checkpoint-*/complete.json")
     saved = json.loads(checkpoint.read_text())
     assert {"rng_state_0.pth", "rng_state_1.pth"} < saved.keys()
-    train(way | TWO, places, tmp_path / "two", lambda line: steps.append(line["step"]))
-    train(way | ONE, places, tmp_path / "one")
+    train(by(2, way), places, tmp_path / "two", lambda line: steps.append(line["step"]))
+    train(by(1, way), places, tmp_path / "one")
     check_alike(tmp_path / "one", tmp_path / "two", places.student)
     assert steps[3] > 1
 
@@ -143,7 +168,7 @@ def start(script: str) -> subprocess.Popen[str]:
 def test_what_a_worker_cannot_use_is_told_as_it_was(tmp_path: Path) -> None:
     told = ["error", {"kind": "InputError", "message": "no row\nto train on"}]
     worker = start(f"print({json.dumps(told)!r})")
-    with pytest.raises(InputError, match="^no row\nto train on$"):
+    with pytest.raises(InputError, match=r"^no row\nto train on$"):
         listen([worker], [tmp_path / "log"], None)
 
 
