@@ -137,7 +137,8 @@ class Measurer(TrainerCallback):
                 "repetition": score.repetition,
                 "ended": score.eos_rate,
             }
-        return found | self._judge(own)
+        # A sample that ended at once has nothing that a teacher could find likely.
+        return {k: v for k, v in found.items() if v is not None} | self._judge(own)
 
     def _sample(self) -> list[Rollout]:
         """Completions behind the prompts, always by the same draws."""

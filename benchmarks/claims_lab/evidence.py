@@ -49,8 +49,6 @@ class ClaimResult(NamedTuple):
     contrasts: list[Contrast]
     picture: str | None = None
     """A file in docs/pictures/."""
-    remarks: str = ""
-    """What the figures say beyond the verdict."""
 
     @property
     def outcome(self) -> Outcome:
@@ -61,9 +59,9 @@ class ClaimResult(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """The outcome, and how many contrasts speak for it."""
         held = sum(contrast.outcome == "holds" for contrast in self.contrasts)
-        return f"{self.claim}: {self.outcome} ({held} of {len(self.contrasts)} contrasts hold)."
+        return f"{self.outcome} ({held} of {len(self.contrasts)} contrasts hold)"
 
 
 def estimate(values: Sequence[float]) -> Estimate:
