@@ -30,7 +30,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from paired import describe_machine, write_result
 from trainer_speed_arms import NEVER_SAID, NEW_TOKENS, TOP_K, Found, Job, Written
-from trainer_speed_parts import ADDED, NEEDED
 
 from generators.clients import Sampling
 from generators.decoding import decode_batch
@@ -243,24 +242,6 @@ def tell_contests(taken: Mapping[str, Sequence[Found]]) -> list[str]:
     return lines
 
 
-def tell_parts(taken: Sequence[Found], steps: int) -> list[str]:
-    """Where our on-policy step's time goes, and how much of it could be saved at most."""
-    seconds = {
-        part: statistics.median(each.parts[part] for each in taken) / steps
-        for part in (*NEEDED, *ADDED)
-    }
-    needed = sum(seconds[part] for part in NEEDED)
-    above = sum(seconds[part] for part in ADDED) / needed
-    return [
-        f"| part of `{ON_POLICY.ours}` | s/step | share |",
-        "|---|--:|--:|",
-        *(f"| {part} | {s:.2f} | {s / sum(seconds.values()):.0%} |" for part, s in seconds.items()),
-        "",
-        f"What is no pass through a model, no product with a head and no update of the weights"
-        f" adds {above:.0%} to those that are.",
-    ]
-
-
 def tell_case(case: Case, taken: Mapping[str, Sequence[Found]], steps: int) -> list[str]:
     apart = check_agreement(taken, case.precision)
     return [
@@ -268,8 +249,6 @@ def tell_case(case: Case, taken: Mapping[str, Sequence[Found]], steps: int) -> l
         *tell_contests(taken),
         "",
         *tell_arms(taken, steps),
-        "",
-        *tell_parts(taken[ON_POLICY.ours], steps),
         "",
         f"Where the rows are the data's, the first step's losses agree to {apart:.0e}.",
     ]

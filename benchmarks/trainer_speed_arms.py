@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset
-from trainer_speed_parts import Parts
 from transformers import Trainer, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
@@ -67,8 +66,6 @@ class Found(NamedTuple):
     grown_mib: float
     """By how much that is above what was resident when the training began."""
     first_loss: float
-    parts: dict[str, float]
-    """Seconds of each part, of our on-policy steps."""
     kl_before: float = 0.0
     """Forward, in nats per token of the held-out rows."""
     kl_after: float = 0.0
@@ -297,22 +294,17 @@ def run(job: Job) -> Found:
     before = measure_kl(job, open_student(job).model) if job.checked else 0.0
     watch, counter = Watch(), Counter(trainer)
     trainer.add_callback(watch)
-    parts = Parts(trainer) if isinstance(trainer, Distiller) and trainer.prefixes else None
-    if parts is not None:
-        trainer.add_callback(parts)
     trainer.train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
     timed = counter.counts[1:]
-    targets = sum(targets for _, targets in timed)
     return Found(
         wall_s=watch.wall[-1] - watch.wall[0],
         cpu_s=watch.cpu[-1] - watch.cpu[0],
         tokens=sum(tokens for tokens, _ in timed),
-        targets=targets,
+        targets=sum(targets for _, targets in timed),
         peak_mib=peak,
         grown_mib=peak - watch.resident,
         first_loss=watch.losses[0],
-        parts={} if parts is None else parts.tell(targets),
         kl_before=before,
         kl_after=measure_kl(job, trainer.model) if job.checked else 0.0,
     )

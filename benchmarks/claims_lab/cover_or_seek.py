@@ -120,12 +120,12 @@ def run(seeds: Sequence[int]) -> ClaimResult:
         "Forward covers, reverse seeks",
         "A bell fitted to two humps, and the students of claim c's corners.",
         [tabulate(line), tabulate(language)],
-        make_contrasts(line, language),
+        list_contrasts(line, language),
         PICTURE,
     )
 
 
-def make_contrasts(line: Figures, language: Figures) -> list[Contrast]:
+def list_contrasts(line: Figures, language: Figures) -> list[Contrast]:
     width = line["width (standard deviation)"]
     contrasts = [
         is_near("line: width, forward - teacher", width["forward"], width["teacher"], EXACT)

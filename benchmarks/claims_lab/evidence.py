@@ -49,6 +49,8 @@ class ClaimResult(NamedTuple):
     contrasts: list[Contrast]
     picture: str | None = None
     """A file in docs/pictures/."""
+    remarks: str = ""
+    """What the figures say beyond the verdict."""
 
     @property
     def outcome(self) -> Outcome:
@@ -59,9 +61,9 @@ class ClaimResult(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The outcome, and how many contrasts speak for it."""
+        """One sentence."""
         held = sum(contrast.outcome == "holds" for contrast in self.contrasts)
-        return f"{self.outcome} ({held} of {len(self.contrasts)} contrasts hold)"
+        return f"{self.claim}: {self.outcome} ({held} of {len(self.contrasts)} contrasts hold)."
 
 
 def estimate(values: Sequence[float]) -> Estimate:

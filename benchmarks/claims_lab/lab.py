@@ -17,10 +17,8 @@ writes a claim. Empty it when anything in `trainers/` changes.
 """
 
 import functools
-import itertools
 import multiprocessing
 import os
-import random
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from claims_lab.evidence import Figures
-from claims_lab.language import WORDS, Text, draw_text, is_right, weigh
+from claims_lab.language import WORDS, Text, draw_texts, is_right, weigh
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
@@ -59,7 +57,7 @@ TEMPLATE = (
 WINDOW = 96
 NEW_TOKENS = 64
 HELD_OUT = 400
-"""So many texts, and as many prompts for samples."""
+"""Texts that nobody is taught on, and as many prompts for samples."""
 TEACHER_SHAPE = {"layers": 3, "width": 96}
 STUDENT_SHAPE = {"layers": 2, "width": 48}
 TEACHING = TrainSettings(
@@ -71,7 +69,7 @@ TEACHING = TrainSettings(
     precision="float32",
     save_steps=1_000_000,
 )
-TEACHER_TEXTS = 30_000
+TEACHER_TEXTS = 36_000
 """Each is seen once."""
 
 
@@ -124,7 +122,7 @@ def open_world() -> World:
     """The world; made when it is first asked for."""
     kept = os.environ.get("CLAIMS_FOLDER")
     folder = Path(kept) if kept else Path(_make_scratch().name)
-    held_out = write_rows(list_held_out(), folder / "held-out.parquet")
+    held_out = write_rows(draw_texts(HELD_OUT, seed=1), folder / "held-out.parquet")
     rows = write_rows(draw_texts(TEACHER_TEXTS, seed=2), folder / "teacher.parquet")
     start = _save_untrained(folder / "untrained")
     _limit_threads()
@@ -148,23 +146,9 @@ def fresh(seed: int) -> Student:
 
 
 def draw_rows(count: int, seed: int) -> Path:
-    """A seed's own rows; fewer of them are the first of more."""
+    """A seed's own rows; of fewer rows all are among the more."""
     folder = open_world().folder
     return write_rows(draw_texts(count, seed=100 + seed), folder / f"rows-{count}-{seed}.parquet")
-
-
-@functools.cache
-def list_held_out() -> tuple[Text, ...]:
-    """Texts that nobody is taught on."""
-    rng = random.Random(1)
-    return tuple(draw_text(rng) for _ in range(HELD_OUT))
-
-
-def draw_texts(count: int, seed: int) -> list[Text]:
-    """Texts to teach on."""
-    rng, held_out = random.Random(seed), set(list_held_out())
-    drawn = (draw_text(rng) for _ in itertools.count())
-    return list(itertools.islice((text for text in drawn if text not in held_out), count))
 
 
 def write_rows(texts: Sequence[Text], file: Path) -> Path:

@@ -59,6 +59,11 @@ def draw_text(rng: random.Random) -> Text:
     return Text(prompt, " ".join(_draw(answer(prompt), rng)))
 
 
+def draw_texts(count: int, seed: int) -> list[Text]:
+    rng = random.Random(seed)
+    return [draw_text(rng) for _ in range(count)]
+
+
 def answer(prompt: str) -> Process:
     """The process that answers a prompt."""
     kind, *given = prompt.split()
