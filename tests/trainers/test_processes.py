@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig
 
 from generators.errors import ConfigError, InputError, RunError
+from tests.generators.vllm_stand_in import make_environment, read_asked, read_starts
 from trainers.launch import find_function, listen, train_in_processes
 from trainers.metrics import read_metrics
 from trainers.prefixes import number_rows
@@ -75,6 +76,7 @@ def by_two(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     ways = folder / "ways.json"
     asked = {name: PLAIN | by(2, way) for name, way in WAYS.items()}
+    asked["served"] = PLAIN | by(2, write_by_server(folder / "vllm"))
     asked["sharded"] = PLAIN | by(2, SHARDED) | {"break_at": 2}
     ways.write_text(json.dumps(asked))
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -84,6 +86,13 @@ def by_two(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     return folder
+
+
+def write_by_server(environment: Path) -> dict[str, Any]:
+    """The way in which the stand-in for vLLM writes, by the seeds alone."""
+    environment.mkdir()
+    serve = {"python": make_environment(environment), "stop_timeout_s": 1}
+    return {"objective": "reverse", "rollouts": {"max_new_tokens": 6, "serve": serve}}
 
 
 def train(way: dict[str, Any], places: Places, output: Path, on_log: Any = None) -> Path:
@@ -125,6 +134,14 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(
     assert not (by_two / name / "checkpoints").exists()
 
 
+def test_one_server_writes_for_all_processes(places: Places, by_two: Path, tmp_path: Path) -> None:
+    train(by(1, write_by_server(tmp_path / "vllm")), places, tmp_path)
+    check_alike(tmp_path, by_two / "served", places.student)
+    (start,) = read_starts(by_two / "served/rollouts.log")
+    assert start["env"].keys().isdisjoint({"PYTHONPATH", "RANK"})
+    assert len(read_asked(by_two / "served/rollouts.log")) == 4  # two steps after the first
+
+
 def test_a_sharded_student_learns_what_a_whole_one_does_and_goes_on_from_its_checkpoint(
     places: Places, by_two: Path, tmp_path: Path
 ) -> None:
@@ -140,11 +157,12 @@ def test_a_process_that_dies_ends_all_and_the_training_goes_on_from_its_checkpoi
     way = WAYS["reverse-own"] | {"max_steps": 4}
     steps: list[int] = []
     seen: list[psutil.Process] = []
+    others = psutil.Process().children()
 
     def kill_the_second(line: dict[str, Any]) -> None:
         steps.append(line["step"])
         if line["step"] == 3:
-            seen.extend(psutil.Process().children())
+            seen.extend(each for each in psutil.Process().children() if each not in others)
             second = next(each for each in seen if each.environ().get("RANK") == "1")
             second.send_signal(signal.SIGKILL)
 
