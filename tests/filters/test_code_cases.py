@@ -82,7 +82,7 @@ def test_equal_values(expected: Any, returned: Any) -> None:
         ([1], iter([1])),
         ([0, 1], range(2)),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],  # an address is another every time
 )
 def test_different_values(expected: Any, returned: Any) -> None:
     assert not is_same(expected, encode(returned))
