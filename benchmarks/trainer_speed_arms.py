@@ -151,11 +151,13 @@ def make_ours(job: Job, settings: TrainSettings) -> Trainer:
     named = BUNDLED if settings.follows_teacher else None
     signal = Path(job.folder, "signal")
     teacher = make_teacher(settings, named, student, data.rows, signal, data.contexts)
-    pad_id = tokenizer.pad_token_id
+    pad_id, unused = tokenizer.pad_token_id, Path(job.folder, "unused")
     return Distiller(
         objective=make_objective(settings),
         teacher=teacher,
-        prefixes=make_prefixes(settings, student, teacher, pad_id=pad_id, place=(0, 1)),
+        prefixes=make_prefixes(
+            settings, student, teacher, pad_id=pad_id, place=(0, 1), folder=unused
+        ),
         vocabulary_size=count_ids(tokenizer),
         model=model,
         args=arguments,

@@ -75,9 +75,9 @@ def choose_rows(rows: Sequence[LabelRow], wanted: str) -> list[LabelRow]:
 def hold_out(
     rows: Sequence[LabelRow], share: float, seed: int
 ) -> tuple[list[LabelRow], list[LabelRow]]:
-    """Split by text, as the seed draws; at least one text is on each side."""
-    first: dict[str, str] = {}
-    groups = [first.setdefault(_fold(row), row.root_id) for row in rows]
+    """Split by text, as the seed draws; at least one text is on each side. Rows that share a text
+    or a root go together, and with whatever those share one with."""
+    groups = _group_rows(rows)
     drawn = sorted(set(groups), key=lambda group: digest("held out", seed, group))
     if len(drawn) < 2:
         raise InputError("one text alone: there is none to hold out.\nGive more texts.")
@@ -88,6 +88,25 @@ def hold_out(
         [row for row, group in pairs if group not in chosen],
         [row for row, group in pairs if group in chosen],
     )
+
+
+def _group_rows(rows: Sequence[LabelRow]) -> list[str]:
+    """Each row's group, by the first root in it."""
+    parents: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while (parent := parents.setdefault(name, name)) != name:
+            name = parent
+        return name
+
+    names = [(f"root {row.root_id}", f"text {_fold(row)}") for row in rows]
+    for root, text in names:
+        parents[find(text)] = find(root)
+    first: dict[str, str] = {}
+    return [
+        first.setdefault(find(root), row.root_id)
+        for (root, _), row in zip(names, rows, strict=True)
+    ]
 
 
 def check_apart(train: Iterable[LabelRow], held_out: Iterable[LabelRow]) -> None:

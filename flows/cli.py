@@ -25,6 +25,7 @@ from flows.cli_journal import app as journal_app
 from flows.cli_optimise import optimise
 from flows.cli_release import release
 from flows.cli_rounds import rounds
+from flows.cli_students import cut, export
 from flows.cli_teach import teach
 from flows.printing import Json, make_plain, open_console, print_result
 from flows.runs_dir import RunsDir, override_place
@@ -209,34 +210,9 @@ app.command(classify, sort_key=9)
 app.command(teach, sort_key=9)
 app.command(optimise, sort_key=9)
 app.command(rounds, sort_key=9)
+app.command(cut, sort_key=9)
+app.command(export, sort_key=9)
 app.command(journal_app)
-
-
-@app.command(sort_key=9)
-def cut(
-    model: str,
-    folder: Path,
-    /,
-    *,
-    layers: Annotated[tuple[int, ...], Parameter(consume_multiple=True)],
-    json: Json = False,
-) -> None:
-    """Make a smaller student of the same tokenizer by keeping some of a model's layers.
-
-    Example: tutelage cut smollm2-135m-instruct runs/small --layers 0 5 10 15 20 29
-
-    Parameters
-    ----------
-    model
-        The bundled model's name, a local folder, or a Hugging Face id.
-    folder
-        Where the student goes; a new folder.
-    layers
-        The transformer layers to keep, counted from 0 and ascending.
-    """
-    from flows.verbs import cut_model
-
-    print_result(cut_model(model, layers, folder, open_console(json)), json)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

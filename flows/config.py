@@ -35,6 +35,7 @@ from flows.training_settings import (
     list_training_files,
     list_training_models,
 )
+from flows.untaught import find_other_model
 from flows.watch_settings import WatchSettings, find_watch_problems
 from generators.answers import SamplerSettings
 from generators.calibration import find_shortage, load_pairs
@@ -283,9 +284,8 @@ def _find_difficulty_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         what = f"{list(band)}: give two rates from 0 to 1, the lower one first, or null"
         yield "difficulty.band", what
     model = config.models.get(config.difficulty.model)
-    student = config.train and config.train.student
-    if student and isinstance(model, EmbeddedModel) and model.model != student:
-        what = f"that is {model.model}, and the student is {student}"
+    what = find_other_model(config.train, model.model) if isinstance(model, EmbeddedModel) else None
+    if what is not None:
         yield "difficulty.model", f"{what}; difficulty is measured on the student itself"
     if config.difficulty.sampling.temperature == 0:
         message = "0 gives the same answer k times; raise it"
@@ -300,12 +300,10 @@ def _find_selection_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     model = config.models.get(name) if name else None
     if model is None:
         return
-    student = config.train and config.train.student
     if not isinstance(model, EmbeddedModel):
         message = "answers are read by a model in this process: give one of kind embedded"
         yield "select.model", message
-    elif student and model.model != student:
-        what = f"that is {model.model}, and the student is {student}"
+    elif (what := find_other_model(config.train, model.model)) is not None:
         yield "select.model", f"{what}; answers are read by the student itself"
 
 

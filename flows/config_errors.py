@@ -103,8 +103,9 @@ def find_yes_and_no(
 ) -> Iterator[tuple[Location, bool]]:
     """Settings that are true or false, given by a word that YAML 1.2 reads as text."""
     for details in error.errors(include_url=False):
-        if details["type"] == "bool_type" and details["input"] in _WORDS:
-            yield _locate(model, details["loc"]).location, _WORDS[details["input"]]
+        word = details["input"]
+        if details["type"] == "bool_type" and isinstance(word, str) and word in _WORDS:
+            yield _locate(model, details["loc"]).location, _WORDS[word]
 
 
 def name_setting(location: Location) -> str:

@@ -50,6 +50,8 @@ class TrainingFacts(Record):
     best_step: NonNegativeInt | None = None
     """The step whose student was kept, where the best one was asked for."""
     base_model: str
+    made: str | None = None
+    """How the student was made of its base model; None where it is that model itself."""
     path: str
     """Where the trained student lies."""
     steps: NonNegativeInt
@@ -58,8 +60,10 @@ class TrainingFacts(Record):
     """Rows left out, each with a reason in the run's verdicts."""
     skip_reasons: dict[str, PositiveInt] = Field(default_factory=dict)
     seconds: float
-    batch_size: PositiveInt
-    learning_rate: float
+    batch_sizes: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Rows of a step on all processes: of each phase, or once where all have the same."""
+    learning_rates: tuple[float, ...] = Field(min_length=1)
+    """The highest of each phase, or once where all have the same."""
     precision: str
     losses: tuple[LossPoint, ...]
 

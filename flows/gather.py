@@ -142,9 +142,10 @@ def _gather_models(context: Context) -> Iterable[ModelFacts]:
             terms=model.conditions or "",
         )
     if config.train is not None:
-        licences = [m.licence for m in config.models.values() if _is_same(m, config.train.student)]
+        student = config.train.untaught.model
+        licences = [m.licence for m in config.models.values() if _is_same(m, student)]
         yield ModelFacts(
-            id=config.train.student,
+            id=student,
             role="student",
             licence=next((text for text in licences if text), "its own model's"),
             outputs_may_train=None,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.facts_learning import (
     Arm,
@@ -19,12 +19,13 @@ from flows.stages.evaluate import RANDOM, TEACHER, ArmResult, list_arms
 from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM, read_drawn, read_result
 from flows.stages.teacher_signal import gather_signal
 from flows.stages.train import METRICS, STUDENT
-from flows.wording_training import describe_part
+from flows.wording_training import describe_making, describe_part
 from flows.work import LearningContext, model_id
-from generators.embedded import computes_in_bfloat16
 from trainers.evaluate import PassScore, wilson_interval
+from trainers.precision import find_precision
 from trainers.settings import TrainResult
 
+T = TypeVar("T")
 ARMS = {
     "before": ("before", "zero-shot"),
     "few-shot": ("before", "few-shot"),
@@ -44,9 +45,6 @@ def gather_training(context: LearningContext) -> TrainingFacts | None:
     result = TrainResult.model_validate_json(place(f"{STUDENT}/result.json").read_bytes())
     lines = [json.loads(line) for line in place(METRICS).read_text().splitlines()]
     losses = [LossPoint(step=e["step"], loss=e["loss"]) for e in lines if "loss" in e]
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bfloat16" if computes_in_bfloat16() else "float32"
     parts = settings.split()
     models = context.config.models
     followed = settings.teachers if settings.follows_teacher else ()
@@ -57,18 +55,23 @@ def gather_training(context: LearningContext) -> TrainingFacts | None:
         signal=gather_signal(context),
         looks=tuple(_gather_looks(lines)),
         best_step=result.best_step,
-        base_model=settings.student,
+        base_model=settings.untaught.model,
+        made=describe_making(settings.untaught),
         path=STUDENT,
         steps=result.steps,
         rows=result.rows,
         skipped=sum(result.skipped.values()),
         skip_reasons=result.skipped,
         seconds=result.seconds,
-        batch_size=settings.batch_size * settings.accumulation * settings.processes,
-        learning_rate=settings.learning_rate,
-        precision=precision,
+        batch_sizes=_tell_once([p.batch_size * p.accumulation * p.processes for p in parts]),
+        learning_rates=_tell_once([part.learning_rate for part in parts]),
+        precision=find_precision(settings.precision),
         losses=tuple(losses),
     )
+
+
+def _tell_once(values: Sequence[T]) -> tuple[T, ...]:
+    return tuple(values[:1] if len(set(values)) == 1 else values)
 
 
 def _gather_looks(lines: Sequence[dict[str, Any]]) -> Iterator[Look]:

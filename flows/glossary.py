@@ -4,6 +4,8 @@ A code that is not listed is shown as itself, with no explanation: a new detecto
 known here to be counted.
 """
 
+from collections.abc import Collection
+
 REASONS: dict[str, str] = {
     # evolving and eliminating
     "no_gain": "The evolved prompt asks for nothing that its parent did not.",
@@ -254,12 +256,22 @@ MEASURED: dict[str, str] = {
     "ece": "calibration error",
     "teacher_nll": "the teacher\u2019s nats per own token",
     "length": "tokens of its completions",
+    "distinct_1": "distinct-1",
     "distinct_2": "distinct-2",
+    "distinct_3": "distinct-3",
     "repetition": "repeated",
     "ended": "ended by itself",
     "pass@1": "pass@1",
 }
-"""What is measured on the way; those on rows are of the data's completions."""
+"""What is measured on the way, and pass@k; those on rows are of the data's completions."""
+
+
+def name_measured(figures: Collection[str]) -> dict[str, str]:
+    """The figures of a look in the order in which they are told, with their words."""
+    others = [name for name in figures if name not in MEASURED]
+    return {name: words for name, words in MEASURED.items() if name in figures} | {
+        name: name for name in others
+    }
 
 
 def name_code(code: str) -> str:

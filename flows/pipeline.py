@@ -65,6 +65,7 @@ from flows.store import (
     write_file,
 )
 from flows.teach_settings import TeachConfig
+from flows.training_settings import list_rollout_servers
 from flows.waves import plan_wave
 from flows.wording_training import tell_teacher
 from flows.work import Job, JobContext, Stage, Tick, open_context
@@ -336,6 +337,7 @@ def probe_places(config: RunSettings) -> None:
     from flows.work import make_client
     from generators.openai_compatible import OpenAICompatibleClient
     from generators.vllm_client import ManagedVllmClient
+    from generators.vllm_server import check_environment
 
     async def probe(client: OpenAICompatibleClient | ManagedVllmClient) -> None:
         try:
@@ -348,6 +350,8 @@ def probe_places(config: RunSettings) -> None:
             client = make_client(model)
             assert isinstance(client, OpenAICompatibleClient | ManagedVllmClient)
             asyncio.run(probe(client))
+    for serve in list_rollout_servers(getattr(config, "train", None)):
+        check_environment(serve)
     with make_journal(config.journal_place):
         pass
 

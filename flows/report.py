@@ -204,7 +204,7 @@ def _load_templates() -> Environment:
         OPERATORS=glossary.OPERATORS,
         VERIFIED_BY=glossary.VERIFIED_BY,
         OBJECTIVES=glossary.OBJECTIVES,
-        MEASURED=glossary.MEASURED,
+        name_measured=glossary.name_measured,
         tell_signal=wording_training.tell_signal,
     )
     return env

@@ -21,6 +21,7 @@ from generators.prompting import Form
 from generators.records import Record, digest
 from generators.spending import Budget, Price
 from generators.vllm_client import VllmSettings
+from trainers.rollout_settings import INERT_OF_TRAINING
 
 
 class EmbeddedModel(EmbeddedSettings, Terms):
@@ -128,6 +129,7 @@ class RunSettings(Record):
         are, how fast they are asked and what they may cost."""
         exclude: Any = dict.fromkeys(INERT, True)
         exclude["models"] = {"__all__": INERT_OF_MODELS}
+        exclude["train"] = INERT_OF_TRAINING
         return self.model_dump(mode="json", exclude=exclude)
 
 

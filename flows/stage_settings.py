@@ -9,7 +9,7 @@ from pydantic import Field
 from generators.answers import SamplerSettings
 from generators.records import Record, VerifiedBy
 from generators.self_synthesis import SynthesisSettings
-from trainers.settings import TrainSettings
+from trainers.settings import Student, TrainSettings
 
 
 class SeedSettings(Record):
@@ -45,10 +45,16 @@ class PublishSettings(Record):
 class TrainStage(TrainSettings):
     """Training as the last step of the run."""
 
-    student: str = "smollm2-135m-instruct"
-    """The model to teach: the bundled one, a folder, or a Hugging Face id."""
+    student: str | Student = "smollm2-135m-instruct"
+    """The model to teach: the bundled one, a folder, or a Hugging Face id; or settings that make a
+    student of one (`model`, and `layers` or `fresh`)."""
     accept: tuple[VerifiedBy, ...] = VERIFIED
     """Rows verified in these ways are trained on."""
+
+    @property
+    def untaught(self) -> Student:
+        """The student before its training."""
+        return Student(model=self.student) if isinstance(self.student, str) else self.student
 
 
 class EvaluateSettings(Record):

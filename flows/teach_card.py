@@ -67,7 +67,7 @@ def render_taught_card(config: TeachConfig, figures: TeachFigures) -> str:
 
 
 def _list_models(config: TeachConfig) -> list[ModelFacts]:
-    student = config.train.student
+    student = config.train.untaught.model
     facts = [
         ModelFacts(
             id=model_id(model),

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from trainers.settings import TrainSettings
 ASIDE = ("quarantine.parquet", "rejected.parquet")
 """What lies in a published dataset's folder beside its rows."""
 CHUNK = 1 << 20
+UNSTATED = "not stated"
+"""How rows are counted whose dataset has a column for what it does not tell of them."""
 
 
 class TaughtRows(Record):
@@ -90,15 +92,7 @@ def read_rows(
         left_out = _count(table.filter(~wanted), "verified_by")
         table = table.filter(wanted)
     if not table.num_rows:
-        names = join_words([f"{name} ({n:,})" for name, n in left_out.items()])
-        raise InputError(
-            f"{dataset}: no row to train on.\n"
-            + (
-                f"They are verified by {names}: name that in train.accept."
-                if names
-                else "It is empty."
-            )
-        )
+        raise InputError(f"{dataset}: no row to train on.\n{_explain_lack(left_out)}")
     table, unread = _drop_unread_checks(table)
     return table, TaughtRows(
         dataset=dataset,
@@ -110,6 +104,17 @@ def read_rows(
         teachers=_count(table, "teacher"),
         licences=_count(table, "licence"),
     )
+
+
+def _explain_lack(left_out: Mapping[str, int]) -> str:
+    told = {name: n for name, n in left_out.items() if name != UNSTATED}
+    unstated = left_out.get(UNSTATED, 0)
+    names = join_words([f"{name} ({n:,})" for name, n in told.items()])
+    lines = [f"They are verified by {names}: name that in train.accept."] if told else []
+    if unstated:
+        whose = f"The `verified_by` of {count_noun(unstated, 'row')} is null"
+        lines.append(f"{whose}: say there how they were verified, or take the column out.")
+    return "\n".join(lines) or "It is empty."
 
 
 def _read_files(path: Path) -> pa.Table:
@@ -178,5 +183,5 @@ def _is_check(value: Any) -> bool:
 def _count(table: pa.Table, column: str) -> dict[str, int]:
     if column not in table.column_names:
         return {}
-    values = (value for value in table[column].to_pylist() if value is not None)
-    return dict(sorted(Counter(map(str, values)).items()))
+    values = (UNSTATED if value is None else str(value) for value in table[column].to_pylist())
+    return dict(sorted(Counter(values).items()))

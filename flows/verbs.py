@@ -4,7 +4,7 @@ import os
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,8 @@ from flows.work import Context, Job, Resources, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
 from generators.licence import check_licences
-from generators.model_size import count_parameters
 from generators.records import Prompt, Record
-from trainers.settings import Student, TrainResult
+from trainers.settings import TrainResult
 
 
 class PreviewRow(Record):
@@ -313,29 +312,6 @@ def _evaluate_run(config: RunConfig, console: Console) -> list[ArmResult]:
                 for file in context.run.files(stage.name)
             ]
     return results
-
-
-class CutModel(Record):
-    """A model that was made by keeping layers."""
-
-    folder: Path
-    layers: tuple[int, ...]
-    parameters: int
-    """All of them, embeddings included."""
-    other_parameters: int
-    """Without the embeddings: what computes."""
-
-
-def cut_model(model: str, layers: Sequence[int], folder: Path, console: Console) -> CutModel:
-    """Make a smaller student by keeping some of a model's layers."""
-    from trainers.students import save_cut
-
-    parameters = save_cut(Student(model=model, layers=tuple(layers)), folder)
-    others = count_parameters(str(folder))
-    console.line(f"{folder}: {parameters:,} parameters, {others:,} without the embeddings")
-    return CutModel(
-        folder=folder, layers=tuple(layers), parameters=parameters, other_parameters=others
-    )
 
 
 def report(root: Path) -> Path:

@@ -6,7 +6,7 @@ tokens is not reverse KL.
 
 from flows.facts_learning import Arm, EvaluationFacts, SignalFacts
 from flows.wording import count_noun, format_range, format_share
-from trainers.settings import ContextSignal, RemoteSignal, TopSignal, TrainSettings
+from trainers.settings import ContextSignal, RemoteSignal, Student, TopSignal, TrainSettings
 
 MINIMISED = {
     "sft": "cross-entropy",
@@ -36,6 +36,8 @@ def describe_part(part: TrainSettings) -> str:
         told.append("the teacher read from disk")
     if isinstance(part.signal, RemoteSignal):
         told.append(f"the teacher's {part.signal.top} likeliest tokens asked of its server")
+    if part.rollouts is not None and part.rollouts.serve is not None:
+        told.append("a vLLM server writing with its weights")
     if isinstance(part.teacher, dict):
         told.append(f"a teacher for each domain ({', '.join(part.teacher)})")
     if isinstance(part.signal, ContextSignal):
@@ -47,6 +49,19 @@ def describe_part(part: TrainSettings) -> str:
     if part.lora is not None:
         told.append(f"by adapters of rank {part.lora.rank}")
     return ", ".join(told)
+
+
+def describe_making(student: Student) -> str | None:
+    """How a student was made of its model; None where it is that model itself."""
+    if student.layers is not None:
+        noun = "layer" if len(student.layers) == 1 else "layers"
+        return f"{noun} {', '.join(map(str, student.layers))} of it"
+    if student.fresh is None:
+        return None
+    changed = ", ".join(f"{name} {value}" for name, value in student.fresh.items())
+    told = f"untrained weights of seed {student.seed}, its configuration "
+    told += f"with {changed}" if changed else "as it is"
+    return f"{told}; its embeddings where shapes agree" if student.reuse_embeddings else told
 
 
 def _name_tokens(part: TrainSettings) -> str:

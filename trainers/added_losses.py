@@ -4,17 +4,19 @@ L + weight · mean over pairs of layers of their distance      `trainers.hidden_
 L + weight · cross-entropy of a corpus                        `trainers.corpus`
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from generators.records import Record
 
+Pair = tuple[NonNegativeInt, NonNegativeInt]
 
-class HiddenSettings(Record):
+
+class HiddenSettings(Record, allow_inf_nan=False):
     """The student's layers learn to say what the teacher's layers say, at the target tokens."""
 
-    pairs: Literal["spread"] | tuple[tuple[int, int], ...] = "spread"
+    pairs: Literal["spread"] | Annotated[tuple[Pair, ...], Field(min_length=1)] = "spread"
     """Layers of student and teacher, counted from 0; `spread` pairs each layer of the student with
     the teacher's at the same share of the depth."""
     kind: Literal["mse", "cosine"] = "mse"
@@ -24,7 +26,7 @@ class HiddenSettings(Record):
     """A projection is learned even where the sizes agree; where they differ, one always is."""
 
 
-class CorpusSettings(Record):
+class CorpusSettings(Record, allow_inf_nan=False):
     """Texts that the student goes on modelling while it learns from what it writes itself."""
 
     texts: str

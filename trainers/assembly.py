@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from generators.embedded import LoadedModel, computes_in_bfloat16, identify_model
+from generators.embedded import LoadedModel, identify_model
 from generators.errors import ConfigError, InputError, RunError
 from trainers.cached_teacher import CachedTeacher, write_signal
 from trainers.context_teacher import ContextTeacher
@@ -20,9 +20,10 @@ from trainers.hidden_matching import HiddenMatching
 from trainers.measuring import Measurer, Report, Subject, Verify, part_rows
 from trainers.objectives import CrossEntropy, Objective, TeacherDivergence
 from trainers.policy import PolicyGradient
+from trainers.precision import find_precision
 from trainers.prefixes import StudentPrefixes
 from trainers.processes import first_before_others
-from trainers.remote_teacher import RemoteTeacher, TokenScorer
+from trainers.remote_teacher import RemoteTeacher, TokenScorer, ask_at_once
 from trainers.routed_teacher import RoutedTeacher, choose_teachers, map_domains
 from trainers.row_keys import PromptIds
 from trainers.rows import (
@@ -32,6 +33,7 @@ from trainers.rows import (
     has_completions,
     load_rows,
 )
+from trainers.served_student import ServedStudent
 from trainers.settings import (
     ACROSS,
     POLICY,
@@ -131,10 +133,12 @@ def make_teacher(
     contexts: Mapping[PromptIds, PromptIds],
     aligned: Sequence[AlignedRow] = (),
     make_scorer: MakeScorer | None = None,
+    teacher_id: str | None = None,
 ) -> TeacherSignal | CrossTeacher | None:
     """Who is followed, heard as the settings say; None where nobody is. A signal that is written
     to disk lies in `folder`; `contexts` are the prompts behind their examples, `aligned` the rows
-    as a teacher of another vocabulary reads them, and `make_scorer` makes a remote one's client."""
+    as a teacher of another vocabulary reads them, and `make_scorer` makes a remote one's client;
+    `teacher_id` is what a signal calls one whose weights are not here."""
     if isinstance(teacher, Mapping):
         return make_routed_teacher(settings, teacher, student, data)
     if settings.objective in ACROSS:
@@ -143,9 +147,7 @@ def make_teacher(
         return load_cross_teacher(teacher, student, aligned, form, settings.precision)
     match settings.signal:
         case ContextSignal():
-            half = settings.precision == "bfloat16" or (
-                settings.precision == "auto" and computes_in_bfloat16()
-            )
+            half = find_precision(settings.precision) == "bfloat16"
             return ContextTeacher(
                 student.model,
                 count_ids(student.tokenizer),
@@ -156,9 +158,12 @@ def make_teacher(
         case TopSignal():
             assert isinstance(teacher, str)
             with first_before_others():
-                return make_cached_teacher(settings, teacher, student, data.rows, folder)
-        case RemoteSignal():
-            return make_remote_teacher(settings, student.tokenizer, make_scorer)
+                return make_cached_teacher(
+                    settings, teacher, student, data.rows, folder, make_scorer, teacher_id
+                )
+        case RemoteSignal(top=top):
+            own = settings.objective in POLICY  # learns from the drawn token's own probability
+            return make_remote_teacher(student.tokenizer, make_scorer, top=top, own=own)
         case None if teacher is not None:
             return load_teacher(
                 teacher, student.model, student.tokenizer, precision=settings.precision
@@ -181,18 +186,16 @@ def make_routed_teacher(
 
 
 def make_remote_teacher(
-    settings: TrainSettings, tokenizer: Any, make_scorer: MakeScorer | None
+    tokenizer: Any, make_scorer: MakeScorer | None, *, top: int, own: bool = False
 ) -> RemoteTeacher:
-    """A teacher behind a URL. Raises ConfigError where nobody says how to reach it, or it has not
-    the student's vocabulary."""
-    assert isinstance(settings.signal, RemoteSignal)
+    """A teacher behind a URL, as `RemoteTeacher` reads it. Raises ConfigError where nobody says how
+    to reach it, or it has not the student's vocabulary."""
     if make_scorer is None:
         raise ConfigError(
-            "signal remote: there is no client for the teacher's server; give train_student one"
-            " (make_scorer), or leave signal out."
+            "signal: there is no client for the teacher's server, which is to be asked; give"
+            " train_student one (make_scorer), or leave signal out."
         )
-    own = settings.objective in POLICY  # learns from the drawn token's own probability
-    teacher = RemoteTeacher(make_scorer(), count_ids(tokenizer), top=settings.signal.top, own=own)
+    teacher = RemoteTeacher(make_scorer(), count_ids(tokenizer), top=top, own=own)
     try:
         teacher.check_tokenizer(tokenizer)
     except BaseException:
@@ -208,10 +211,21 @@ def make_prefixes(
     *,
     pad_id: int,
     place: tuple[int, int],
+    folder: Path,
 ) -> StudentPrefixes | None:
-    """The student as a writer of its own completions, where the settings have it write."""
+    """The student as a writer of its own completions, where the settings have it write; a server
+    that does so finds it in `folder`."""
     if settings.rollouts is None:
         return None
+    served = None
+    if settings.rollouts.serve is not None:
+        served = ServedStudent(
+            student,
+            settings.rollouts,
+            folder,
+            max_length=settings.max_length,
+            precision=settings.precision,
+        )
     return StudentPrefixes(
         student.model,
         student.tokenizer,
@@ -222,6 +236,7 @@ def make_prefixes(
         precision=settings.precision,
         teacher=teacher.model if isinstance(teacher, LocalTeacher) else None,
         place=place,
+        served=served,
     )
 
 
@@ -287,18 +302,32 @@ def make_cached_teacher(
     student: LoadedModel,
     rows: list[TokenRow],
     folder: Path,
+    make_scorer: MakeScorer | None = None,
+    teacher_id: str | None = None,
     **writing: Any,
 ) -> CachedTeacher:
     """The teacher's signal for these rows, from `folder`; what is missing of it is written first,
-    as `writing` says to `write_signal`, and only then are the teacher's weights loaded."""
+    as `writing` says to `write_signal`, and only then are the teacher's weights loaded, or its
+    server is asked."""
     assert isinstance(settings.signal, TopSignal)
-    source = identify_source(identify_model(teacher), student.tokenizer)
-    header = SignalHeader(source=source, cut=make_cut(settings))
+    source = identify_source(teacher_id or identify_model(teacher), student.tokenizer)
+    served = teacher_id is not None
+    header = SignalHeader(
+        source=source,
+        cut=make_cut(settings),
+        precision=None if served else find_precision(settings.precision),
+    )
     if not is_written(folder, header, rows):
-        local = load_teacher(
-            teacher, student.model, student.tokenizer, precision=settings.precision
-        )
-        write_signal(local, rows, folder, header, device=student.model.device, **writing)
+        writing |= {"device": student.model.device}
+        if served:
+            top = settings.signal.top_k
+            with make_remote_teacher(student.tokenizer, make_scorer, top=top) as remote:
+                write_signal(remote, rows, folder, header, plan=ask_at_once, **writing)
+        else:
+            local = load_teacher(
+                teacher, student.model, student.tokenizer, precision=settings.precision
+            )
+            write_signal(local, rows, folder, header, **writing)
     cached = CachedTeacher(folder, source)
     cached.check_rows(rows)
     return cached
@@ -320,4 +349,5 @@ def is_written(folder: Path, header: SignalHeader, rows: list[TokenRow]) -> bool
         cached.check_rows(rows)
     except (InputError, RunError):
         return False
-    return cached.store.header == header
+    found = cached.store.header  # in whichever precision it was read, it is the teacher's
+    return found.model_copy(update={"precision": header.precision}) == header

@@ -19,7 +19,7 @@ from torch import Tensor
 from generators.errors import ConfigError, InputError, ModelError
 from generators.records import Record
 from trainers.logits import batch_by_length, find_predicting_positions
-from trainers.row_keys import hash_row, read_row, split_batch
+from trainers.row_keys import hash_row, read_row, strip_padding
 from trainers.rows import TokenRow, collate
 from trainers.signal_store import (
     Cut,
@@ -84,7 +84,7 @@ class CachedTeacher:
         """
         rows = [
             row
-            for row in split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+            for row in strip_padding(input_ids_BT, attention_mask_BT, positions_BT)
             if row.positions
         ]
         found = [self.store.find(hash_row(row, self._source)) for row in rows]

@@ -47,6 +47,16 @@ def publish_folder(scratch: Path, final: Path) -> None:
     flush(final.parent)
 
 
+def put_copy(source: str | Path, target: str | Path) -> None:
+    """Give a file a second name, without its bytes where the disk can: both are to be replaced,
+    never written into."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # not all disks have links
+        shutil.copy2(source, target)
+
+
 def flush(path: Path) -> None:
     """fsync one file or folder."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -123,7 +123,7 @@ def train_classifier(
     description = _describe(settings, dataset, student)
     checkpoint, finished = find_checkpoint(output / "checkpoints"), output / "model"
     if checkpoint or finished.is_dir():
-        check_unchanged(output, description)
+        check_unchanged(output, description, settings, student)
     if finished.is_dir():
         shutil.rmtree(output / "checkpoints", ignore_errors=True)
         result = ClassifierResult.model_validate_json((finished / "result.json").read_text())

@@ -21,6 +21,7 @@ from generators.errors import ConfigError
 from trainers.classifier_settings import ClassScore
 from trainers.evaluate import bootstrap_interval, wilson_interval
 from trainers.label_losses import soft_loss
+from trainers.student_metrics import compute_ece
 
 BINS = 10
 
@@ -42,7 +43,7 @@ def score_classes(log_probs_NC: Tensor, probs_NC: Tensor, labels: Sequence[int])
         accuracy = wilson_interval(int(right_M.sum()), len(labels_M))
         one_hot_MC = torch.nn.functional.one_hot(labels_M, q_MC.shape[-1])
         brier = (q_MC - one_hot_MC).square().sum(dim=-1).mean().item()
-        ece = measure_ece(q_MC.max(dim=-1).values, right_M)
+        ece = compute_ece(q_MC.max(dim=-1).values, right_M, bins=BINS)
     return ClassScore(
         rows=len(labels),
         ties=int((~labelled_N).sum()),
@@ -53,14 +54,6 @@ def score_classes(log_probs_NC: Tensor, probs_NC: Tensor, labels: Sequence[int])
         brier=brier,
         ece=ece,
     )
-
-
-def measure_ece(confidence_N: Tensor, right_N: Tensor) -> float:
-    """Expected calibration error over bins of equal width; a bin's upper end belongs to it."""
-    bin_N = ((confidence_N * BINS).ceil() - 1).clamp(0, BINS - 1).long()
-    gap_B = torch.zeros(BINS, dtype=torch.float64)
-    gap_B.index_add_(0, bin_N, right_N.double() - confidence_N.double())
-    return (gap_B.abs().sum() / len(confidence_N)).item()
 
 
 def find_prior(probs_NC: Tensor, weights_N: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class ClassifierSettings(Record):
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """The share of the steps over which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """A step's gradient is made no longer than this; null leaves it as it is."""
     batch_size: int = Field(default=16, ge=1)
     """Texts per forward pass and process."""
     accumulation: int = Field(default=1, ge=1)

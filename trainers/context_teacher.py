@@ -24,7 +24,7 @@ from torch import Tensor
 from generators.embedded import render_chat
 from generators.errors import ConfigError, InputError
 from generators.records import Message
-from trainers.row_keys import PromptIds, ReadRow, split_batch
+from trainers.row_keys import PromptIds, ReadRow, strip_padding
 from trainers.rows import TokenRow, collate
 from trainers.signal_settings import Refresh
 from trainers.targets import Targets
@@ -74,7 +74,7 @@ class ContextTeacher:
         Raises InputError for a prompt without a context, and where a row with its examples is
         longer than the model reads.
         """
-        rows = split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+        rows = strip_padding(input_ids_BT, attention_mask_BT, positions_BT)
         shown = [self._show(row) for row in rows if row.positions]
         batch = collate([TokenRow(row.ids, 0) for row in shown], pad_id=0)
         asked_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)

@@ -22,7 +22,7 @@ from trainers.cross_tokenizer import (
 )
 from trainers.logits import find_predicting_positions
 from trainers.policy import read_log_probs
-from trainers.row_keys import ReadRow, hash_row, read_row, split_batch
+from trainers.row_keys import ReadRow, hash_row, read_row, strip_padding
 from trainers.rows import TokenRows, collate, read_parquet
 from trainers.targets import ChunkTargets, HeadStates, PairTargets, Targets
 from trainers.teachers import LocalTeacher, check_width, count_ids, share_vocabulary
@@ -52,7 +52,7 @@ class CrossTeacher:
     ) -> ChunkTargets | PairTargets:
         """What it says of the rows' answers, whose targets are the N positions that are True, in
         row-major order. Raises InputError for a row that was not aligned."""
-        asked = split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+        asked = strip_padding(input_ids_BT, attention_mask_BT, positions_BT)
         rows = [self._find(row) for row in asked if row.positions]
         batch = collate([row.teacher for row in rows], pad_id=0)
         batch = {name: tensor.to(input_ids_BT.device) for name, tensor in batch.items()}

@@ -104,8 +104,7 @@ class Distiller(Trainer):
         self._fuses = not sharded and find_head_weight(self.model) is not None
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The optimizer, which moves the projections of hidden states too, at the same rate; they
-        are no part of the gradient's norm that is clipped."""
+        """The optimizer, which moves the projections of hidden states too, at the same rate."""
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new and self.hidden is not None and (weights := self.hidden.parameters):
@@ -114,6 +113,14 @@ class Distiller(Trainer):
             hidden = self.hidden  # the Trainer clears the gradients of its model alone
             optimizer.register_step_post_hook(lambda *_: hidden.matcher.zero_grad())
         return optimizer
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip the gradients of all that is trained by their common norm, and return that norm.
+        `transformers` looks at its model's alone."""
+        if self.hidden is None or not self.hidden.parameters:
+            return super()._clip_grad_norm(model)
+        trained = [*model.parameters(), *self.hidden.parameters]
+        return self.accelerator.clip_grad_norm_(trained, self.args.max_grad_norm)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device

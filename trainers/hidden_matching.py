@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from generators.errors import ConfigError, InputError
 from trainers.added_losses import HiddenSettings
+from trainers.fresh_models import override_config
 from trainers.hidden_states import HiddenStateMatcher, LayerPair, check_pairs, spread_pairs
+from trainers.settings import Student
+from trainers.students import read_configuration
 
 WEIGHTS = "projections.safetensors"
 
@@ -31,12 +34,9 @@ class HiddenMatching:
     ) -> None:
         """`student` and `teacher` are models. Raises ConfigError for layers that are not there,
         and for a learned projection in several processes: nobody would average its gradient."""
-        counts = count_layers(student, "student"), count_layers(teacher, "teacher")
-        if settings.pairs == "spread":
-            pairs = spread_pairs(*counts)
-        else:
-            pairs = [LayerPair(*pair) for pair in settings.pairs]
-        check_pairs(pairs, student, teacher)
+        pairs = list_pairs(
+            settings, count_layers(student, "student"), count_layers(teacher, "teacher")
+        )
         self.weight = settings.weight
         self.student_layers = sorted({pair.student for pair in pairs})
         self.teacher_layers = sorted({pair.teacher for pair in pairs})
@@ -48,11 +48,7 @@ class HiddenMatching:
             learned=settings.learned,
             seed=seed,
         ).to(student.device)
-        if processes > 1 and self.parameters:
-            raise ConfigError(
-                f"hidden: a projection is learned, and {processes} processes would each learn"
-                " their own.\nTrain in one process, or pair layers of one size without learned."
-            )
+        _check_processes(processes, bool(self.parameters))
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -82,6 +78,42 @@ class HiddenMatching:
                 "Delete the checkpoint and train from the beginning."
             )
         self.matcher.load_state_dict(load_file(folder / WEIGHTS))
+
+
+def list_pairs(
+    settings: HiddenSettings, student_layers: int, teacher_layers: int
+) -> list[LayerPair]:
+    """The pairs of layers between models of so many. Raises ConfigError for one that is not
+    there."""
+    if settings.pairs == "spread":
+        return spread_pairs(student_layers, teacher_layers)
+    pairs = [LayerPair(*pair) for pair in settings.pairs]
+    check_pairs(pairs, student_layers, teacher_layers)
+    return pairs
+
+
+def check_hidden(
+    settings: HiddenSettings, student: Student, teacher: str, *, processes: int
+) -> None:
+    """Raise ConfigError as `HiddenMatching` does. Only the models' configurations are read; where
+    one is not on this machine nothing is known yet."""
+    own, followed = read_configuration(student.model), read_configuration(teacher)
+    if own is None or followed is None:
+        return
+    if student.fresh is not None:
+        own = override_config(own, student.fresh)
+    own, followed = own.get_text_config(), followed.get_text_config()
+    layers = len(student.layers) if student.layers is not None else own.num_hidden_layers
+    list_pairs(settings, layers, followed.num_hidden_layers)
+    _check_processes(processes, settings.learned or own.hidden_size != followed.hidden_size)
+
+
+def _check_processes(processes: int, learned: bool) -> None:
+    if processes > 1 and learned:
+        raise ConfigError(
+            f"hidden: a projection is learned, and {processes} processes would each learn"
+            " their own.\nTrain in one process, or pair layers of one size without learned."
+        )
 
 
 def count_layers(model: Any, role: str) -> int:

@@ -58,15 +58,14 @@ def spread_pairs(student_layers: int, teacher_layers: int) -> list[LayerPair]:
     ]
 
 
-def check_pairs(pairs: Sequence[LayerPair], student: Any, teacher: Any) -> None:
-    """Raise ConfigError if there are none, or a model has no such layer."""
+def check_pairs(pairs: Sequence[LayerPair], student_layers: int, teacher_layers: int) -> None:
+    """Raise ConfigError if there are none, or a model of so many layers has no such one."""
     if not pairs:
         raise ConfigError("hidden states: give at least one pair of layers, student and teacher")
-    for role, model, wanted in (
-        ("student", student, [pair.student for pair in pairs]),
-        ("teacher", teacher, [pair.teacher for pair in pairs]),
+    for role, count, wanted in (
+        ("student", student_layers, [pair.student for pair in pairs]),
+        ("teacher", teacher_layers, [pair.teacher for pair in pairs]),
     ):
-        count = len(model.get_decoder().layers)
         for layer in wanted:
             if not 0 <= layer < count:
                 raise ConfigError(

@@ -39,6 +39,7 @@ class Work(Record):
     student: Student
     output: Path
     teacher: Teacher | None
+    teacher_id: str | None
     signal: Path | None
     verify: str | None
     """The function's module and name."""
@@ -53,6 +54,7 @@ def train_in_processes(
     output: Path,
     *,
     teacher: Teacher | None = None,
+    teacher_id: str | None = None,
     signal: Path | None = None,
     verify: Verify | None = None,
     on_log: Callable[[dict[str, Any]], None] | None = None,
@@ -70,6 +72,7 @@ def train_in_processes(
             student=student,
             output=output.absolute(),
             teacher=teacher,
+            teacher_id=teacher_id,
             signal=signal and signal.absolute(),
             verify=None if verify is None else _name_function(verify),
             metrics=metrics and metrics.absolute(),

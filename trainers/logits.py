@@ -15,10 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
+from generators.errors import InputError
+
 Layout = Literal["grouped", "packed"]
 """How a batch's rows go through a model."""
 STRETCH = 1.5
 """How much longer than its shortest row a group's longest may be."""
+LARGE_LOGIT = 1_000.0
+"""Above any cap."""
 BATCH_TOKENS = 4_096
 """Tokens that are read at once where nothing is learned, padding included."""
 
@@ -32,11 +36,11 @@ def compute_logits(
 ) -> Tensor:
     """Logits [N, V] at the N positions that are True, in row-major order.
 
-    Rows are padded on the right. `grouped`: rows of like length go through the model together, so
-    that one long row does not make fifteen short ones cost as much as itself. `packed`: all rows
-    stand in one line without padding, and attention stays within each; for processors whose
-    attention takes such lines at no extra cost. A model that is shared with other processes
-    is called once, as they call it.
+    Rows are padded on the right; InputError is raised for others. `grouped`: rows of like length
+    go through the model together, so that one long row does not make fifteen short ones cost as
+    much as itself. `packed`: all rows stand in one line without padding, and attention stays
+    within each; for processors whose attention takes such lines at no extra cost. A model that is
+    shared with other processes is called once, as they call it.
     """
 
     def read(inputs: dict[str, Tensor], chosen_BT: Tensor) -> Tensor:
@@ -74,20 +78,30 @@ def find_head_weight(model: Any) -> Tensor | None:
     """The head's weight [V, D], if logits are nothing but `hidden @ weight.T`.
 
     None where the head has a bias or an adapter, or where something follows it (soft-capping, a
-    scale): a probe of two tokens tells.
+    scale): a probe of two tokens tells, with their hidden states as they are and stretched until
+    their logits are large, as a cap does nothing to small ones.
     """
     head = getattr(model, "module", model).get_output_embeddings()
     if type(head) is not nn.Linear or head.bias is not None:
         return None
-    device = head.weight.device
-    ids_BT = torch.tensor([[0, 1]], device=device)
-    inputs = (ids_BT, torch.ones_like(ids_BT), torch.ones_like(ids_BT).bool())
+    expected: list[Tensor] = []
+
+    def stretch(states_BTD: Tensor) -> Tensor:
+        logits_BTV = states_BTD @ head.weight.T
+        factor = LARGE_LOGIT / logits_BTV.abs().max().clamp(min=1e-6)
+        expected.extend([logits_BTV, states_BTD * factor @ head.weight.T])
+        return torch.cat([states_BTD, states_BTD * factor], dim=1)
+
+    ids_BT = torch.tensor([[0, 1]], device=head.weight.device)
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        logits_NV, hidden_ND = compute_logits(model, *inputs), compute_hidden(model, *inputs)
-        plain = torch.allclose(logits_NV, hidden_ND @ head.weight.T, rtol=1e-3, atol=1e-3)
+    with torch.no_grad(), _before_head(model, stretch):
+        found = model(input_ids=ids_BT, use_cache=False).logits.split(2, dim=1)
     model.train(was_training)
+    plain = all(
+        torch.allclose(logits, wanted, rtol=1e-3, atol=1e-3 * size)
+        for logits, wanted, size in zip(found, expected, (1.0, LARGE_LOGIT), strict=True)
+    )
     return head.weight if plain else None
 
 
@@ -99,6 +113,11 @@ def _read(
     positions_BT: Tensor,
     layout: Layout,
 ) -> Tensor:
+    if (attention_mask_BT[:, 1:] > attention_mask_BT[:, :-1]).any():
+        raise InputError(
+            "attention_mask: a row's padding stands before its tokens; pad on the right, as"
+            " trainers.rows.collate does."
+        )
     if layout == "packed":
         real_BT = attention_mask_BT.bool()
         places_BT = attention_mask_BT.cumsum(dim=1) - 1

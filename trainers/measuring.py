@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 from generators.clients import draw_seed
 from generators.embedded import LoadedModel
 from generators.errors import ConfigError
-from trainers.checkpoints import flush
-from trainers.evaluate import wilson_interval
+from trainers.checkpoints import flush, put_copy
+from trainers.evaluate import bootstrap_interval, pass_at_k, wilson_interval
 from trainers.processes import hear_first
 from trainers.rollouts import Rollout, sample_rollouts
 from trainers.rows import TokenRow, TokenRows, choose_rows
@@ -49,8 +49,9 @@ class Subject(NamedTuple):
 
 def part_rows(data: TokenRows, count: int) -> Parted:
     """Keep rows from the training: drawn by their prompts, and with all rows of those prompts, so
-    that nothing is measured on a prompt that was learned. Raises ConfigError where none is left."""
-    prompts = {tuple(row.input_ids[: row.prompt_length]) for row in data.rows}
+    that nothing is measured on a prompt that was learned. Windows of plain text, which have none,
+    are drawn each by itself. Raises ConfigError where none is left."""
+    prompts = {_prompt(row) for row in data.rows}
     order = sorted(prompts, key=lambda ids: draw_seed("measure", *ids))
     chosen: set[tuple[int, ...]] = set()
     kept, rest = [], list(range(len(data.rows)))
@@ -69,7 +70,11 @@ def part_rows(data: TokenRows, count: int) -> Parted:
 
 
 class Measurer(TrainerCallback):
-    """Measures at the start, every so many steps, and at the end."""
+    """Measures at the start, every so many steps, and at the end.
+
+    It stands before `TrainingPace`, which saves nothing of a step that ends the training, and
+    declares a checkpoint complete.
+    """
 
     def __init__(
         self,
@@ -102,6 +107,23 @@ class Measurer(TrainerCallback):
         if due or state.global_step >= state.max_steps:
             self._measure(state, control)
 
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self.save(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def save(self, folder: Path) -> None:
+        """Keep with a checkpoint what was the best by then."""
+        for name in (BEST, BEST_WEIGHTS):
+            if (self.output / name).is_file():
+                put_copy(self.output / name, folder / name)
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint: looks after it are done again."""
+        clear_measures(self.output)
+        for name in (BEST, BEST_WEIGHTS):
+            if (folder / name).is_file():
+                put_copy(folder / name, self.output / name)
+
     def _measure(self, state: Any, control: Any) -> None:
         over = False
         if state.is_world_process_zero:
@@ -123,49 +145,69 @@ class Measurer(TrainerCallback):
         elif has_targets:
             alone = measure_student(model, model, self.kept.rows, vocabulary_size=size)
             found |= {"nll": alone.nll, "ece": alone.ece}
+        rows, ended = [one.row for one in own], [one.ended for one in own]
         if subject.teacher is not None:
-            rows = [one.row for one in own]
             on_own = measure_student(model, subject.teacher, rows, vocabulary_size=size)
             found["reverse_kl_own"] = on_own.reverse_kl
-            score = measure_samples(
-                rows, [one.ended for one in own], subject.teacher, vocabulary_size=size
-            )
-            found |= {
-                "teacher_nll": score.teacher_nll,
-                "length": score.mean_length,
-                "distinct_2": score.distinct[2],
-                "repetition": score.repetition,
-                "ended": score.eos_rate,
-            }
+        score = measure_samples(rows, ended, subject.teacher, vocabulary_size=size)
+        found |= {"teacher_nll": score.teacher_nll, "length": score.mean_length}
+        found |= {f"distinct_{n}": share for n, share in score.distinct.items()}
+        found |= {"repetition": score.repetition, "ended": score.eos_rate}
         # A sample that ended at once has nothing that a teacher could find likely.
         return {k: v for k, v in found.items() if v is not None} | self._judge(own)
 
     def _sample(self) -> list[Rollout]:
         """Completions behind the prompts, always by the same draws."""
-        subject, settings = self.subject, self.settings
-        rows = self.kept.rows
-        room = subject.max_length - max(row.prompt_length for row in rows)
+        rows, k = self.kept.rows, self.settings.k
+        prompts = [row.input_ids[: row.prompt_length] for row in rows for _ in range(k)]
+        places = [(i, *([j] if j else [])) for i in range(len(rows)) for j in range(k)]
+        seeds = [draw_seed("measure", self.subject.seed, *place) for place in places]
+        return self._write(prompts, seeds)
+
+    def _write(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], temperature: float = 1.0
+    ) -> list[Rollout]:
+        subject = self.subject
+        room = subject.max_length - max(map(len, prompts))
         return sample_rollouts(
             subject.student.model,
             subject.student.tokenizer,
-            [row.input_ids[: row.prompt_length] for row in rows],
-            [draw_seed("measure", subject.seed, i) for i in range(len(rows))],
-            max_new_tokens=min(settings.max_new_tokens, room),
+            prompts,
+            seeds,
+            max_new_tokens=min(self.settings.max_new_tokens, room),
             max_length=subject.max_length,
+            temperature=temperature,
             precision="auto",
         )
 
     def _judge(self, own: Sequence[Rollout]) -> dict[str, Any]:
-        if self.verify is None:
+        """pass@1 of greedy answers, and pass@k of those drawn, over the prompts with a check."""
+        checks = self.kept.checks or [None] * len(self.kept.rows)
+        pairs = zip(self.kept.rows, checks, strict=True)
+        asked = {_prompt(row): check for row, check in pairs if check is not None}
+        if self.verify is None or not asked:
             return {}
-        tokenizer, passed = self.subject.student.tokenizer, []
-        for check, one in zip(self.kept.checks or [None] * len(own), own, strict=True):
-            if check is not None:
-                text = tokenizer.decode(
-                    one.row.input_ids[one.row.prompt_length :], skip_special_tokens=True
-                )
-                passed.append(self.verify(check, text.strip()))
-        return {"pass@1": list(wilson_interval(sum(passed), len(passed)))} if passed else {}
+        greedy = self._write(list(asked), [0] * len(asked), temperature=0)
+        passed = [
+            self._passes(one, check) for one, check in zip(greedy, asked.values(), strict=True)
+        ]
+        found = {"pass@1": list(wilson_interval(sum(passed), len(passed)))}
+        k = self.settings.k
+        if k > 1:
+            drawn: dict[tuple[int, ...], list[bool]] = {prompt: [] for prompt in asked}
+            for one in own:
+                prompt = tuple(one.row.input_ids[: one.row.prompt_length])
+                if prompt in asked:
+                    drawn[prompt].append(self._passes(one, asked[prompt]))
+            shares = [pass_at_k(len(right), sum(right), k) for right in drawn.values()]
+            found[f"pass@{k}"] = list(bootstrap_interval(shares))
+        return found
+
+    def _passes(self, one: Rollout, check: str) -> bool:
+        assert self.verify is not None
+        ids = one.row.input_ids[one.row.prompt_length :]
+        text = self.subject.student.tokenizer.decode(ids, skip_special_tokens=True)
+        return self.verify(check, text.strip())
 
     def _is_over(self, step: int, figures: dict[str, Any]) -> bool:
         """Note the best so far, and tell whether it has been too long ago."""
@@ -216,4 +258,5 @@ def clear_measures(output: Path) -> None:
 
 
 def _prompt(row: TokenRow) -> tuple[int, ...]:
-    return tuple(row.input_ids[: row.prompt_length])
+    """What rows share that go the same way; of plain text the first token says nothing."""
+    return tuple(row.input_ids[: row.prompt_length] if row.prompt_length > 1 else row.input_ids)

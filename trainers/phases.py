@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.checkpoints import flush
+from trainers.checkpoints import publish_folder, put_copy
 from trainers.metrics import append_metrics, read_metrics
 from trainers.settings import Student, TrainResult, TrainSettings
 from trainers.signal_settings import Teacher
@@ -48,7 +48,7 @@ def train_in_phases(
             part,
             student=student,
             output=folder,
-            teacher=teacher if part.objective != "sft" else None,
+            teacher=teacher if part.follows_teacher else None,
             on_log=tell,
             metrics=folder / "metrics.jsonl",
             **given,
@@ -83,14 +83,21 @@ def _join(results: list[TrainResult], output: Path) -> TrainResult:
             "train_loss": sum(r.train_loss * r.steps for r in results) / steps,
             "tokens": sum(result.tokens for result in results),
             "seconds": sum(result.seconds for result in results),
+            "best_step": None if last.best_step is None else steps - last.steps + last.best_step,
             "output": output / "model",
         }
     )
-    result_file = last.output / "result.json"
-    result_file.write_text(whole.model_dump_json(indent=2))
-    flush(result_file)
-    last.output.rename(whole.output)
-    flush(output)
-    for number in range(1, len(results) + 1):
-        shutil.rmtree(output / f"phase-{number}")
+    scratch = output / "model.partial"
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(last.output, scratch, copy_function=put_copy)
+    (scratch / "result.json").unlink()  # the phase keeps its own
+    (scratch / "result.json").write_text(whole.model_dump_json(indent=2))
+    publish_folder(scratch, whole.output)
+    clear_phases(output)
     return whole
+
+
+def clear_phases(output: Path) -> None:
+    """Take away the folders of phases that are all done."""
+    for folder in output.glob("phase-*"):
+        shutil.rmtree(folder)

@@ -25,6 +25,7 @@ from trainers.rollouts import (
     seed_rollouts,
 )
 from trainers.rows import TokenRow, collate
+from trainers.served_student import ServedStudent
 from trainers.settings import RolloutSettings
 
 BUFFER = "rollouts.json"
@@ -45,17 +46,20 @@ class StudentPrefixes:
         precision: Precision,
         teacher: Any = None,
         place: tuple[int, int] = (0, 1),
+        served: ServedStudent | None = None,
     ) -> None:
         """`teacher` is the model that writes along where `teacher_mix` says so. `place` is this
-        process's number, and how many there are."""
+        process's number, and how many there are. `served` writes in the place of the model here."""
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.pad_id, self.max_length, self.seed = pad_id, max_length, seed
         self.precision: Precision = precision
         self.place = place
+        self.served = served
         self.mixture = Mixture(teacher, settings.teacher_mix) if settings.teacher_mix else None
         self.buffer = ReplayBuffer(settings.buffer, settings.max_age) if settings.buffer else None
         self.figures: dict[str, float] = {}
-        """Of the last window: `rollout_tokens` on average, and the share that `ended`."""
+        """Of what was written for the last window: `rollout_tokens` on average, the share that
+        ended (`rollouts_ended`), and those of a server."""
 
     def renew(self, batches: list[dict[str, Tensor]], *, step: int) -> list[dict[str, Tensor]]:
         """The batches with other completions where it is the student's turn; `drawn` [B, T] has
@@ -81,28 +85,41 @@ class StudentPrefixes:
         old = self._draw_old(len(chosen), step)
         fresh = chosen[: len(chosen) - len(old)]
         prompts = [rows[i].input_ids[: rows[i].prompt_length] for i in fresh]
-        rollouts = sample_rollouts(
-            self.model,
-            self.tokenizer,
-            prompts,
-            seed_rollouts(self.seed, step, [numbers[i] for i in fresh]),
-            max_new_tokens=self.settings.max_new_tokens,
-            max_length=self.max_length,
-            temperature=self.settings.temperature,
-            top_p=self.settings.top_p,
-            mixture=self.mixture,
-            weights=[rows[i].weight for i in fresh],
-            precision=self.precision,
-        )
+        seeds = seed_rollouts(self.seed, step, [numbers[i] for i in fresh])
+        rollouts = self._sample(prompts, seeds, [rows[i].weight for i in fresh], step)
+        self.figures = dict(self.served.figures) if self.served is not None else {}
         if rollouts:
             lengths = [len(one.log_probs) for one in rollouts]
-            self.figures = {
+            self.figures |= {
                 "rollout_tokens": sum(lengths) / len(lengths),
                 "rollouts_ended": sum(one.ended for one in rollouts) / len(rollouts),
             }
         if self.buffer is not None:
             self.buffer.add(rollouts, step)
         return [*rollouts, *old]
+
+    def _sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        weights: Sequence[float],
+        step: int,
+    ) -> list[Rollout]:
+        if self.served is not None:
+            return self.served.sample(prompts, seeds, weights=weights, step=step)
+        return sample_rollouts(
+            self.model,
+            self.tokenizer,
+            prompts,
+            seeds,
+            max_new_tokens=self.settings.max_new_tokens,
+            max_length=self.max_length,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+            mixture=self.mixture,
+            weights=weights,
+            precision=self.precision,
+        )
 
     def _draw_old(self, count: int, step: int) -> list[Rollout]:
         if self.buffer is None:
@@ -119,6 +136,11 @@ class StudentPrefixes:
                 start, drawn = rollout.row.prompt_length, rollout.behaviour_log_probs
                 drawn_BT[b, start : start + len(drawn)] = torch.tensor(drawn)
         return batch | {"drawn": drawn_BT}
+
+    def close(self) -> None:
+        """Stop a server that writes."""
+        if self.served is not None:
+            self.served.close()
 
     def save(self, folder: Path) -> None:
         """Keep beside a checkpoint what the next step needs."""

@@ -5,15 +5,17 @@ sees to. Files belong to the first one alone. Nothing here does anything where t
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
+T = TypeVar("T")
+U = TypeVar("U")
 PATIENCE = timedelta(days=1)
 """How long one waits for another; those whose neighbour has died are ended by who started them."""
 
@@ -63,6 +65,16 @@ def hear_first(value: Any) -> Any:
     heard = [value]
     distributed.broadcast_object_list(heard, src=0)
     return heard[0]
+
+
+def ask_first(question: T, answer: Callable[[list[T]], list[U]]) -> U:
+    """What the first process answers this one, when it has heard the questions of all."""
+    if not distributed.is_initialized():
+        return answer([question])[0]
+    questions: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(questions, question)
+    answers = hear_first(answer(questions) if is_first() else None)
+    return answers[distributed.get_rank()]
 
 
 def average_figures(figures: Mapping[str, float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from generators.clients import Failure
 from generators.errors import ConfigError, EndpointError
 from generators.vllm_scores import TokenScores
-from trainers.row_keys import ReadRow, split_batch
+from trainers.row_keys import ReadRow, strip_padding
 from trainers.targets import TopTokens
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class RemoteTeacher:
         Raises EndpointError where the server does not tell, and ValueError for a position that no
         token follows.
         """
-        rows = split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+        rows = strip_padding(input_ids_BT, attention_mask_BT, positions_BT)
         places = self._ask(rows, self.top)
         if self.own:
             followers = [row.ids[t + 1] for row in rows for t in row.positions]
@@ -137,7 +137,7 @@ class RemoteTeacher:
     ) -> Tensor:
         """ln p [N] of the row's own token after each position that is True, row-major, however
         unlikely it is. Raises as `read` does."""
-        places = self._ask(split_batch(input_ids_BT, attention_mask_BT, positions_BT), 1)
+        places = self._ask(strip_padding(input_ids_BT, attention_mask_BT, positions_BT), 1)
         return torch.tensor([place.own for place in places], device=input_ids_BT.device)
 
     def _ask(self, rows: Sequence[ReadRow], top: int) -> list[_Place]:

@@ -32,7 +32,7 @@ class Rollout(NamedTuple):
     row: TokenRow
     """Ends with the end token where one ended the completion."""
     log_probs: tuple[float, ...]
-    """Under the student as it then was."""
+    """Under the student as it then was, and in the precision of whoever drew the tokens."""
     ended: bool
     """False when the completion was cut off."""
     teacher_log_probs: tuple[float, ...] = ()
@@ -71,12 +71,12 @@ def sample_rollouts(
     if not prompts:
         return []
     rooms = [max_length - len(prompt) for prompt in prompts]
-    _check_rooms(rooms, max_length)
+    check_rooms(rooms, max_length)
     sampling = Sampling(
         temperature=temperature, top_p=top_p, max_tokens=min(max_new_tokens, max(rooms))
     )
     models = [model] if mixture is None else [model, mixture.model]
-    with _set_up(models, precision):
+    with reading(models, precision):
         decoded = decode_batch(
             model,
             tokenizer,
@@ -167,7 +167,7 @@ _LOG_PROBS = ("log_probs", "teacher_log_probs", "mixture_log_probs")
 
 
 @contextmanager
-def _set_up(models: Sequence[Any], precision: Precision) -> Iterator[None]:
+def reading(models: Sequence[Any], precision: Precision) -> Iterator[None]:
     """Evaluation mode and the precision asked for; afterwards all is as it was.
 
     Autocast keeps its casts of the weights until the outermost block ends. Those made here carry
@@ -197,7 +197,8 @@ def _to_rollout(prompt: Sequence[int], one: Decoded, room: int, weight: float) -
     )
 
 
-def _check_rooms(rooms: Sequence[int], max_length: int) -> None:
+def check_rooms(rooms: Sequence[int], max_length: int) -> None:
+    """Raise ConfigError for a prompt that leaves no room."""
     if min(rooms) < 1:
         place = rooms.index(min(rooms))
         raise ConfigError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from generators.errors import ConfigError, InputError, nearest
-from trainers.row_keys import PromptIds, ReadRow, split_batch
+from trainers.row_keys import PromptIds, ReadRow, strip_padding
 from trainers.rows import TokenRow
 from trainers.targets import HeadStates, Targets, TopTokens
 from trainers.teachers import TeacherSignal
@@ -45,7 +45,7 @@ class RoutedTeacher:
         Raises InputError for a prompt whose domain is not known, and ConfigError where one teacher
         tells a whole distribution and another a few tokens, or they are cut otherwise.
         """
-        rows = split_batch(input_ids_BT, attention_mask_BT, positions_BT)
+        rows = strip_padding(input_ids_BT, attention_mask_BT, positions_BT)
         routes = self._route(rows)
         parts = [
             teacher.read(input_ids_BT[at], attention_mask_BT[at], positions_BT[at])

@@ -31,7 +31,7 @@ class ReadRow(NamedTuple):
         return tuple(self.ids[: self.positions[0] + 1])
 
 
-def split_batch(
+def strip_padding(
     input_ids_BT: Tensor, attention_mask_BT: Tensor, positions_BT: Tensor
 ) -> list[ReadRow]:
     """The B rows of a batch that is padded on the right."""

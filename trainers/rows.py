@@ -7,6 +7,7 @@ and the end-of-turn token is a target like any other, even where it doubles as t
 nothing is ever derived from the padding id.
 """
 
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -73,8 +74,9 @@ def load_rows(
 
     Rows that cannot be trained on are left out and counted by reason: `longer_than_window`,
     `empty_prompt`, `empty_completion`, `completion_is_not_one_answer`, `malformed_messages`,
-    `template_rewrites_prompt`. Raises InputError where the file or its columns are missing, or no
-    row is left, and ConfigError where the tokenizer has no chat template.
+    `malformed_weight` (negative, or no finite number), `template_rewrites_prompt`. Raises
+    InputError where the file or its columns are missing, or no row is left, and ConfigError where
+    the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
         raise ConfigError(
@@ -169,7 +171,11 @@ def read_messages(row: Mapping[str, Any], column: str) -> list[Message]:
 
 def _read_weight(row: Mapping[str, Any]) -> float:
     weight = row.get("weight")
-    return 1.0 if weight is None else weight
+    if weight is None:
+        return 1.0
+    if type(weight) not in (int, float) or not math.isfinite(weight) or weight < 0:
+        raise UnusableRow("malformed_weight")
+    return float(weight)
 
 
 def _end_with_eos(ids: list[int], eos_id: int) -> list[int]:

@@ -51,14 +51,13 @@ def reinforce_reverse_kl(
     reward_to_go: bool = True,
     baseline: Baseline = "none",
     discount: float = 1.0,
-    groups_B: Tensor | None = None,
 ) -> SampledLoss:
     """REINFORCE's estimate of the gradient of the reverse KL of whole completions.
 
     The completions must be the student's own samples, of this moment, at temperature 1. Without
     `reward_to_go` every token is weighted by its whole row's return, which has the same mean and
-    more variance. `baseline` is taken over all rows, or among rows of equal `groups_B` (samples of
-    one prompt); a row that stands alone has none. Both leave the estimate unbiased.
+    more variance. `baseline` is taken over all rows; one that stands alone has none. Both leave
+    the estimate unbiased.
 
     A `discount` d below 1 biases it. With reward-to-go, Σ_{t' ≥ t} d^(t'-t)·f_t', it is the
     gradient of no objective, but at d = 0 that of the tokens' own divergences where prefixes do
@@ -73,7 +72,7 @@ def reinforce_reverse_kl(
     if not reward_to_go:
         returns_BC = returns_BC[:, :1].expand_as(returns_BC)
     if baseline == "mean":
-        returns_BC = returns_BC - _mean_of_others(returns_BC, groups_B)
+        returns_BC = returns_BC - _mean_of_others(returns_BC)
     surrogate_BC = returns_BC * torch.where(mask_BC, log_q_BC, 0)
     return SampledLoss(surrogate_BC, value_BC)
 
@@ -116,15 +115,9 @@ def sum_ahead(values_BC: Tensor, discount: float = 1.0) -> Tensor:
     return torch.stack(sums[::-1], dim=1)
 
 
-def _mean_of_others(returns_BC: Tensor, groups_B: Tensor | None) -> Tensor:
-    """Of the other rows of each row's group, column by column; a row that has ended counts as 0."""
-    if groups_B is None:
-        groups_B = torch.zeros(len(returns_BC), dtype=torch.long, device=returns_BC.device)
-    _, group_B, counts_G = groups_B.unique(return_inverse=True, return_counts=True)
-    sums_GC = returns_BC.new_zeros(len(counts_G), returns_BC.shape[1])
-    sums_GC = sums_GC.index_add(0, group_B, returns_BC)
-    others_B1 = (counts_G[group_B] - 1).clamp(min=1)[:, None]
-    return (sums_GC[group_B] - returns_BC) / others_B1
+def _mean_of_others(returns_BC: Tensor) -> Tensor:
+    """For each row that of all others, column by column; a row that has ended counts as 0."""
+    return (returns_BC.sum(dim=0) - returns_BC) / max(len(returns_BC) - 1, 1)
 
 
 def _check_options(baseline: str, discount: float) -> None:

@@ -3,12 +3,23 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from generators.embedded import Precision
 from generators.records import Record
 from trainers.added_losses import CorpusSettings, HiddenSettings
 from trainers.mixing import AlphaSchedule
+from trainers.rollout_settings import RolloutSettings
+from trainers.settings_checks import (
+    ACROSS,
+    POLICY,
+    find_endless,
+    find_idle,
+    find_idle_above,
+    hand_down,
+    refuse,
+    tell_faults,
+)
 from trainers.signal_settings import ContextSignal, RemoteSignal, Signal, TopSignal
 
 
@@ -21,7 +32,7 @@ class Student(Record):
     """Keep only these transformer layers, counted from 0 (for example 0, 5, 10, 15, 20, 29)."""
     fresh: dict[str, int | float | bool | str] | None = None
     """Untrained weights instead, under the model's configuration with these values in place of its
-    own (for example num_hidden_layers: 6, hidden_size: 192); empty takes it as it is."""
+    own (for example num_hidden_layers: 6, hidden_size: 288); empty takes it as it is."""
     reuse_embeddings: bool = True
     """Begin `fresh` with the model's token embeddings and head, each where the shapes agree."""
     seed: int = 0
@@ -57,24 +68,6 @@ Objective = Literal[
 ]
 
 
-class RolloutSettings(Record):
-    """Completions that the student writes itself while it is trained."""
-
-    share: float = Field(default=1.0, ge=0, le=1)
-    """The share of rows whose completion is the student's own; of the others it is the data's."""
-    max_new_tokens: int = Field(default=64, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    teacher_mix: float = Field(default=0.0, ge=0, lt=1)
-    """The teacher's weight in the distribution that is drawn from (MiniLLM: 0.2)."""
-    buffer: int = Field(default=0, ge=0)
-    """So many earlier completions are kept and may be learned from again."""
-    max_age: int | None = Field(default=None, ge=1)
-    """Those written longer ago than so many steps are not."""
-    reuse: float = Field(default=0.0, ge=0, lt=1)
-    """The share of the student's completions that is taken from the buffer."""
-
-
 class PolicySettings(Record):
     """Of the objectives that learn from sampled tokens alone."""
 
@@ -83,7 +76,7 @@ class PolicySettings(Record):
     baseline: Literal["none", "mean"] = "mean"
     discount: float = Field(default=1.0, gt=0, le=1)
     """Below 1 the gradient is biased."""
-    clip: float | None = Field(default=None, gt=0)
+    clip: float | None = Field(default=None, gt=0, lt=1)
     """Importance ratios stay within 1 ± clip."""
     length_normalised: bool = False
     """Of `minillm`: what follows a token counts by the token."""
@@ -114,6 +107,8 @@ class MeasureSettings(Record):
     """Steps between two looks; without it there is one at the start and one at the end."""
     max_new_tokens: int = Field(default=64, ge=1)
     """Of the completions that the student writes behind the rows' prompts."""
+    k: int = Field(default=1, ge=1)
+    """So many are drawn behind each; pass@1 is that of one more, a greedy one."""
     metric: Metric = "nll"
     """What decides which state is the best: of the rows' completions, of the student's own
     (`reverse_kl_own`), or of its verified answers (`pass@1`)."""
@@ -133,6 +128,7 @@ class Phase(Record):
     the phases."""
 
     objective: Objective | None = None
+    signal: Signal | None = Field(default=None, discriminator="kind")
     rollouts: RolloutSettings | None = None
     temperature: float | None = None
     beta: float | None = None
@@ -148,7 +144,7 @@ class Phase(Record):
     max_steps: int | None = None
 
 
-class TrainSettings(Record):
+class TrainSettings(Record, allow_inf_nan=False):
     """How a student is trained."""
 
     objective: Objective = "sft"
@@ -193,6 +189,8 @@ class TrainSettings(Record):
     warmup: float = Field(default=0.0, ge=0, lt=1)
     """The share of the steps over which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float | None = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """A step's gradient is made no longer than this; null leaves it as it is."""
     batch_size: int = Field(default=16, ge=1)
     """Rows per forward pass and process."""
     accumulation: int = Field(default=1, ge=1)
@@ -242,11 +240,12 @@ class TrainSettings(Record):
         own_fields = set(TrainSettings.model_fields) - {"phases"}  # a stage's settings have more
         above = self.model_dump(include=own_fields, exclude_unset=True)
         parts = []
-        for phase in self.phases:
-            own = above | phase.model_dump(exclude_none=True)
-            if own.get("objective", "sft") == "sft":
-                own = {name: v for name, v in own.items() if name not in TAUGHT}
-            parts.append(TrainSettings.model_validate(own))
+        for i, phase in enumerate(self.phases):
+            try:
+                part = hand_down(above, phase.model_dump(exclude_none=True))
+                parts.append(TrainSettings.model_validate(part))
+            except ValidationError as error:
+                raise ValueError(f"phases.{i}: {tell_faults(error)}") from error
         return parts
 
     @property
@@ -257,7 +256,7 @@ class TrainSettings(Record):
     @model_validator(mode="after")
     def _settings_agree(self) -> Self:
         if self.phases:
-            self.split()
+            refuse(find_idle_above(self, self.split()))
             return self
         if self.objective == "sft" and self.teacher is not None:
             raise ValueError("teacher: objective sft asks no teacher; choose a divergence")
@@ -284,14 +283,15 @@ class TrainSettings(Record):
         if self.mixing is not None and self.ce_weight > 0:
             raise ValueError("ce_weight: mixing decides it step by step; give one of them")
         mixes = self.ce_weight > 0 or self.mixing is not None
-        if mixes and self.objective in ("sft", *POLICY):
-            raise ValueError(f"ce_weight, mixing: objective {self.objective} mixes nothing in")
         if mixes and self.rollouts is not None and self.rollouts.share > 0:
             raise ValueError("ce_weight, mixing: no cross-entropy on what the student wrote itself")
         if self.rollouts is not None and self.rollouts.buffer and self.objective == "reinforce":
             raise ValueError("rollouts.buffer: reinforce learns from fresh tokens only")
         if self.rollouts is not None and isinstance(self.signal, TopSignal):
-            raise ValueError("signal cached: nothing is on disk of what the student will write")
+            raise ValueError(
+                "signal cached: nothing is on disk of what the student will write; leave it out, or"
+                " name it in a phase without rollouts"
+            )
         return self
 
     @model_validator(mode="after")
@@ -346,6 +346,23 @@ class TrainSettings(Record):
         return self
 
     @model_validator(mode="after")
+    def _settings_are_read(self) -> Self:
+        if not self.phases:
+            refuse([*find_idle(self), *find_endless(self)])
+        return self
+
+    @model_validator(mode="after")
+    def _server_has_room(self) -> Self:
+        serve = self.rollouts.serve if self.rollouts is not None and not self.phases else None
+        longest = serve.options.get("max-model-len") if serve is not None else None
+        if isinstance(longest, int) and longest < self.max_length:
+            raise ValueError(
+                f"rollouts.serve.options: max-model-len {longest} is below max_length"
+                f" {self.max_length}; take it out, and it is as long as that"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shards_are_whole_nowhere(self) -> Self:
         if not self.sharded or self.phases:
             return self
@@ -359,14 +376,6 @@ class TrainSettings(Record):
                 f"sharded: {', '.join(found)} need the student whole in each process; leave one out"
             )
         return self
-
-
-TAUGHT = ("teacher", "signal", "hidden")
-"""What a phase without a teacher takes no part of."""
-ACROSS = ("uld", "aligned")
-"""Objectives for a teacher of another vocabulary."""
-POLICY = ("importance", "reinforce", "minillm")
-"""Objectives that learn from tokens that the student drew."""
 
 
 class TrainResult(Record):

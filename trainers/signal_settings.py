@@ -18,6 +18,12 @@ class TopSignal(Record):
     kept: Literal["top", "sampled"] = "top"
     """`sampled` keeps `top_k` draws from the distribution instead: noisier, and unbiased."""
 
+    @model_validator(mode="after")
+    def _cuts_by_what_it_keeps(self) -> Self:
+        if self.kept == "sampled" and self.top_p != 1:
+            raise ValueError("top_p: tokens that are drawn are not cut; take it out, or keep top")
+        return self
+
 
 class RemoteSignal(Record):
     """The teacher is a vLLM server of the student's vocabulary, and tells its likeliest tokens."""

@@ -76,6 +76,8 @@ class SignalHeader(Record):
     format: Literal[1] = FORMAT
     source: Source
     cut: Cut = TopCut()
+    precision: Literal["float32", "bfloat16"] | None = None
+    """In which the teacher read the rows; null where a server did, which does not tell."""
 
 
 class RowSignal(NamedTuple):

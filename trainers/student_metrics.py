@@ -55,7 +55,7 @@ class SampleScore(Record):
     samples: int
     teacher_nll: float | None
     """Mean over all tokens, in nats; low for good text and for repetition alike. None where no
-    sample has a token."""
+    sample has a token, or there is no teacher."""
     mean_length: float
     """Tokens per sample, the end token included."""
     distinct: dict[int, float]
@@ -112,7 +112,8 @@ def measure_samples(
     samples: Sequence[TokenRow], ended: Sequence[bool], teacher: Any, *, vocabulary_size: int
 ) -> SampleScore:
     """Score what a student wrote: rows of prompt and completion, and whether each came to an end,
-    in which case its last token is the end token and no part of its n-grams.
+    in which case its last token is the end token and no part of its n-grams. Without a teacher
+    (None) nobody says how likely it is.
 
     Raises ConfigError where there are no samples, or not one word on each.
     """
@@ -121,26 +122,30 @@ def measure_samples(
             f"{len(samples)} samples and {len(ended)} words on whether they ended:"
             " give one for each, and at least one sample"
         )
-    nll, tokens = 0.0, 0
-    with _evaluating(teacher):
-        for batch in _batch_rows(samples):
-            logits_NV, labels_N = _read(teacher, batch, vocabulary_size)
-            tokens += len(labels_N)
-            for start in range(0, len(labels_N), SLICE):
-                part = slice(start, start + SLICE)
-                nll += cross_entropy(logits_NV[part].float(), labels_N[part]).sum().item()
     texts = [
         row.input_ids[row.prompt_length : len(row.input_ids) - end]
         for row, end in zip(samples, ended, strict=True)
     ]
     return SampleScore(
         samples=len(samples),
-        teacher_nll=nll / tokens if tokens else None,
+        teacher_nll=None if teacher is None else _find_nll(teacher, samples, vocabulary_size),
         mean_length=fmean(len(row.input_ids) - row.prompt_length for row in samples),
         distinct={n: compute_distinct(texts, n) for n in (1, 2, 3)},
         repetition=compute_repetition(texts),
         eos_rate=sum(ended) / len(ended),
     )
+
+
+def _find_nll(model: Any, rows: Sequence[TokenRow], vocabulary_size: int) -> float | None:
+    nll, tokens = 0.0, 0
+    with _evaluating(model):
+        for batch in _batch_rows(rows):
+            logits_NV, labels_N = _read(model, batch, vocabulary_size)
+            tokens += len(labels_N)
+            for start in range(0, len(labels_N), SLICE):
+                part = slice(start, start + SLICE)
+                nll += cross_entropy(logits_NV[part].float(), labels_N[part]).sum().item()
+    return nll / tokens if tokens else None
 
 
 def compute_ece(confidence_N: Tensor, correct_N: Tensor, *, bins: int = 15) -> float:

@@ -43,7 +43,7 @@ def load_text_rows(path: Path, tokenizer: Any, *, window: int) -> TokenRows:
     skipped: Counter[str] = Counter()
 
     def keep() -> Iterator[str]:
-        for text in _read_texts(path):
+        for text in read_texts(path):
             if text and not text.isspace():
                 yield text
             else:
@@ -78,7 +78,9 @@ def cut_windows(texts: Iterable[str], tokenizer: Any, *, window: int) -> list[To
     return rows
 
 
-def _read_texts(path: Path) -> Iterator[str | None]:
+def read_texts(path: Path) -> Iterator[str | None]:
+    """The texts of a JSONL or Parquet file, or of a folder of either, blank ones too. Raises
+    InputError where nothing can be read."""
     if path.suffix == ".jsonl" or (path.is_dir() and any(path.glob("*.jsonl"))):
         yield from load_texts(path)
         return

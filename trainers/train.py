@@ -9,13 +9,14 @@ when the student is finished.
 import functools
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import DefaultFlowCallback, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
-from generators.embedded import LoadedModel
+from generators.embedded import LoadedModel, identify_model
 from generators.errors import ConfigError
 from trainers.adapters import add_adapters, merge_adapters
 from trainers.assembly import (
@@ -35,11 +36,13 @@ from trainers.distiller import Distiller
 from trainers.launch import train_in_processes
 from trainers.measuring import Measurer, Verify, clear_measures
 from trainers.metrics import forget_steps_after
-from trainers.phases import train_in_phases
+from trainers.phases import clear_phases, train_in_phases
+from trainers.prefixes import StudentPrefixes
 from trainers.processes import first_before_others, is_first, join_processes, wait_for_all
 from trainers.remote_teacher import RemoteTeacher
+from trainers.rollout_settings import INERT_OF_TRAINING
 from trainers.rows import TokenRows, collate
-from trainers.settings import Student, TrainResult, TrainSettings
+from trainers.settings import ContextSignal, RemoteSignal, Student, TrainResult, TrainSettings
 from trainers.signal_settings import Teacher
 from trainers.students import load_student
 from trainers.teachers import count_ids
@@ -64,6 +67,7 @@ def train_student(
     teacher: Teacher | None = None,
     signal: Path | None = None,
     make_scorer: MakeScorer | None = None,
+    teacher_id: str | None = None,
     verify: Verify | None = None,
     on_log: OnLog | None = None,
     metrics: Path | None = None,
@@ -72,27 +76,27 @@ def train_student(
 
     `dataset` has conversational rows, or plain texts. `teacher` stands in for the settings' own;
     `signal` is the folder of what a cached teacher says; `make_scorer` makes the client of a
-    remote teacher's server (`generators.vllm_client`), which is closed here; `verify` judges
-    completions by a row's check where the student is measured. Every step's figures (`step`,
-    `loss`, `tokens`, `learning_rate`, …) go to `on_log` and, as a line, to the file `metrics`,
-    which belongs to this training alone; an exception from `on_log` ends the training. Raises
-    ConfigError, InputError or ModelError for what cannot be used, and RunError where `output`
-    holds a training of other settings.
+    teacher's server, which is closed here, and `teacher_id` names one whose weights are elsewhere;
+    `verify` judges completions by a row's check where the student is measured. Every step's figures
+    (`step`, `loss`, `tokens`, `learning_rate`, …) go to `on_log` and, as a line, to the file
+    `metrics`, which belongs to this training alone; an exception from `on_log` ends the training.
+    Raises ConfigError, InputError or ModelError for what cannot be used, and RunError where
+    `output` holds a training of other settings.
     """
     started = time.monotonic()
     processes = _count_processes(settings)
     student = Student(model=student) if isinstance(student, str) else student
     teacher = _choose_teacher(settings, teacher)
-    description = _describe(settings, dataset, student, teacher)
+    description = _describe(settings, dataset, student, teacher, teacher_id)
     with first_before_others():  # what is no checkpoint is removed
         checkpoint, finished = find_checkpoint(output / "checkpoints"), output / "model"
     if checkpoint or finished.is_dir():
-        check_unchanged(output, description)
+        check_unchanged(output, description, settings, student)
     if finished.is_dir():
         return _read_finished(output)
     disable_progress_bar()  # `on_log` is how progress is told
     told: dict[str, Any] = {"teacher": teacher, "on_log": on_log, "metrics": metrics}
-    given: dict[str, Any] = {"signal": signal, "verify": verify}
+    given: dict[str, Any] = {"signal": signal, "teacher_id": teacher_id, "verify": verify}
     if settings.phases:
         write_description(output, description)
         given |= {"dataset": dataset, "make_scorer": make_scorer}
@@ -104,24 +108,34 @@ def train_student(
     loaded = load_student(student)
     data = load_data(settings, dataset, loaded.tokenizer, teacher)
     trainer = _make_trainer(
-        settings, loaded, data, output, teacher, signal or output / "signal", make_scorer
+        settings, loaded, data, output, teacher, signal, make_scorer, teacher_id
     )
     pace = TrainingPace(settings.save_steps, on_log, metrics)
     measurer = make_measurer(trainer, settings, loaded, data.kept, output, pace.tell, verify)
-    for callback in filter(None, (pace, measurer)):
+    for callback in filter(None, (measurer, pace)):
         trainer.add_callback(callback)
-    if is_first():
-        _begin(output, description, checkpoint, metrics)
+    _begin(output, description, checkpoint, metrics, measurer)
     _train(trainer, checkpoint)
     _publish(trainer, measurer, data.rows, loaded.tokenizer, started, output)
     return _read_finished(output)
 
 
 def _begin(
-    output: Path, description: dict[str, Any], checkpoint: Path | None, metrics: Path | None
+    output: Path,
+    description: dict[str, Any],
+    checkpoint: Path | None,
+    metrics: Path | None,
+    measurer: Measurer | None,
 ) -> None:
-    """Put down what is trained, and drop what was told of steps that will be done again."""
+    """Put down what is trained, and drop what is known of steps that will be done again. Files are
+    the first process's."""
+    if not is_first():
+        return
     write_description(output, description)
+    if checkpoint is None:
+        clear_measures(output)
+    elif measurer is not None:
+        measurer.restore(checkpoint)
     if metrics is not None:
         forget_steps_after(metrics, read_step(checkpoint) if checkpoint else -1)
 
@@ -140,12 +154,14 @@ def _publish(
         seconds = time.monotonic() - started
         result = _sum_up(trainer, measurer, data, seconds, output / "model")
         publish_model(merge_adapters(trainer.model), tokenizer, result, output, weights)
-        clear_measures(output)
     wait_for_all()
 
 
 def _read_finished(output: Path) -> TrainResult:
+    """The result, when what a kill may have left beside it is gone."""
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    clear_measures(output)
+    clear_phases(output)
     result = TrainResult.model_validate_json((output / "model" / "result.json").read_text())
     return result.model_copy(update={"output": output / "model"})
 
@@ -158,6 +174,8 @@ def _train(trainer: Distiller, checkpoint: Path | None) -> None:
     finally:
         if isinstance(trainer.teacher, RemoteTeacher):
             trainer.teacher.close()
+        if isinstance(trainer.prefixes, StudentPrefixes):
+            trainer.prefixes.close()
 
 
 def _sum_up(
@@ -211,24 +229,35 @@ def _make_trainer(
     data: Data,
     output: Path,
     teacher: Teacher | None,
-    signal: Path,
+    signal: Path | None,
     make_scorer: MakeScorer | None,
+    teacher_id: str | None,
 ) -> Distiller:
     model, tokenizer = student
     pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     arguments = make_arguments(settings, output / "checkpoints")
     model.to(arguments.device)
     followed = make_teacher(
-        settings, teacher, student, data.rows, signal, data.contexts, data.aligned, make_scorer
+        settings,
+        teacher,
+        student,
+        data.rows,
+        signal or output / "signal",
+        data.contexts,
+        data.aligned,
+        make_scorer,
+        teacher_id,
     )
     if settings.lora is not None:
-        model = add_adapters(model, settings.lora)
+        model = add_adapters(model, settings.lora, seed=settings.seed)
     place = (arguments.process_index, arguments.world_size)
     writer = LoadedModel(model, tokenizer)
     trainer = Distiller(
         objective=make_objective(settings),
         teacher=followed,
-        prefixes=make_prefixes(settings, writer, followed, pad_id=pad_id, place=place),
+        prefixes=make_prefixes(
+            settings, writer, followed, pad_id=pad_id, place=place, folder=output / "rollouts"
+        ),
         hidden=make_hidden(settings, model, followed, processes=arguments.world_size),
         corpus=make_corpus(settings, tokenizer, pad_id=pad_id, place=place),
         vocabulary_size=count_ids(tokenizer),
@@ -259,15 +288,39 @@ class _PartsKeeper(TrainerCallback):
 
 
 def _describe(
-    settings: TrainSettings, dataset: Path, student: Student, teacher: Teacher | None
+    settings: TrainSettings,
+    dataset: Path,
+    student: Student,
+    teacher: Teacher | None,
+    teacher_id: str | None,
 ) -> dict[str, Any]:
     """Everything that decides the losses."""
-    corpus = settings.corpus
-    texts = {} if corpus is None else {"corpus_texts": hash_texts(Path(corpus.texts))}
-    return {
-        **settings.model_dump(mode="json", exclude={"teacher", "save_steps"}),
-        "teacher": teacher,
-        "student": student.model_dump(mode="json"),
-        "dataset": hash_dataset_files(dataset),
-        **texts,
+    parts = settings.split()
+    files = {
+        "corpus_texts": [part.corpus.texts for part in parts if part.corpus is not None],
+        "examples": [p.signal.examples for p in parts if isinstance(p.signal, ContextSignal)],
     }
+    contents = {name: _hash_contents(paths) for name, paths in files.items() if paths}
+    served = teacher_id is not None or any(isinstance(p.signal, RemoteSignal) for p in parts)
+    return {
+        **settings.model_dump(
+            mode="json", exclude={"teacher": True, "save_steps": True} | INERT_OF_TRAINING
+        ),
+        "teacher": teacher,
+        "teacher_weights": teacher_id if served else _identify(teacher),
+        "student": student.model_dump(mode="json"),
+        "student_weights": identify_model(student.model),
+        "dataset": hash_dataset_files(dataset),
+        **contents,
+    }
+
+
+def _hash_contents(paths: Sequence[str]) -> str:
+    """Of each file or folder once; who reads a missing one says so."""
+    return " ".join(hash_texts(Path(p)) for p in dict.fromkeys(paths) if Path(p).exists())
+
+
+def _identify(teacher: Teacher | None) -> Any:
+    if isinstance(teacher, Mapping):
+        return {domain: identify_model(name) for domain, name in teacher.items()}
+    return None if teacher is None else identify_model(teacher)

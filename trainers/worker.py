@@ -46,6 +46,7 @@ def _train(work: Work, output: TextIO) -> None:
         work.student,
         work.output,
         teacher=work.teacher,
+        teacher_id=work.teacher_id,
         signal=work.signal,
         verify=None if work.verify is None else find_function(work.verify),
         on_log=lambda line: _tell(output, "log", line),

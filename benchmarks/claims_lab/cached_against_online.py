@@ -8,8 +8,17 @@ distribution without bias.
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
-from claims_lab.evidence import ClaimResult, Figures, draw_table, is_less, is_near, tabulate
+from claims_lab.evidence import (
+    ClaimResult,
+    Contrast,
+    Figures,
+    draw_table,
+    is_less,
+    is_near,
+    tabulate,
+)
 from claims_lab.kd_against_sft import FEW, FORWARD, describe
 from claims_lab.lab import Lesson, Measure, draw_rows, fresh, open_world, read_figures, score, teach
 from claims_lab.pictures import draw_arms
@@ -20,7 +29,7 @@ from trainers.signal_settings import TopSignal
 
 MOST, LEAST = 8, 2
 """Tokens that are kept of each distribution, or draws from it."""
-SHARE = 0.1
+SHARE = 0.2
 """`As good` is within this share of what KD gains over SFT."""
 ONLINE, PLAIN = "online", "SFT, no teacher"
 MEASURES: dict[str, Measure] = {
@@ -31,18 +40,23 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def list_ways(kept: int) -> dict[str, TrainSettings]:
-    """By name, the ways to keep so many tokens."""
-    top = {"signal": TopSignal(kind="cached", top_k=kept)}
-    drawn = {"signal": TopSignal(kind="cached", top_k=kept, kept="sampled")}
-    return {
-        f"top {kept}, bucket": FORWARD.model_copy(update=top),
-        f"top {kept}, renormalised": FORWARD.model_copy(update=top | {"tail": "renormalised"}),
-        f"{kept} draws": FORWARD.model_copy(update=drawn),
-    }
+BUCKET, DRAWN = f"top {LEAST}, bucket", f"{LEAST} draws"
+CUT = f"top {LEAST}, renormalised"
+ENOUGH = f"top {MOST}, bucket"
 
 
-WAYS = list_ways(MOST) | list_ways(LEAST)
+def keep(tokens: int, kept: Literal["top", "sampled"] = "top", **settings: str) -> TrainSettings:
+    """Claim a's KD with a cached teacher."""
+    signal = TopSignal(kind="cached", top_k=tokens, kept=kept)
+    return FORWARD.model_copy(update={"signal": signal, **settings})
+
+
+WAYS = {
+    ENOUGH: keep(MOST),
+    BUCKET: keep(LEAST),
+    CUT: keep(LEAST, tail="renormalised"),
+    DRAWN: keep(LEAST, "sampled"),
+}
 
 
 def name_arm(way: str) -> str:
@@ -61,22 +75,21 @@ def run(seeds: Sequence[int]) -> ClaimResult:
     figures = read_figures(score(students), arms, MEASURES, seeds)
     return ClaimResult(
         "A cached teacher is as good as one online, and a tail bucket better than renormalising",
-        f"The steps and the {FEW} rows of claim a. As good means that the KL(teacher ‖ student) is"
-        f" within {SHARE:.0%} of what KD gains over SFT on the same rows.",
+        f"The steps and the {FEW:,} rows of claim a. As good means that the KL(teacher ‖ student)"
+        f" is within {SHARE:.0%} of what KD gains over SFT on the same rows.",
         [tabulate(figures), list_costs(seeds[0])],
         list_contrasts(figures),
-        draw_arms("claim-b-cached-against-online.svg", figures),
+        draw_arms("claim-b-cached-against-online.svg", "A cached teacher and one online", figures),
     )
 
 
-def list_contrasts(figures: Figures):
+def list_contrasts(figures: Figures) -> list[Contrast]:
     kl = figures["KL(teacher ‖ student)"]
     margin = SHARE * (fmean(kl[PLAIN]) - fmean(kl[ONLINE]))
-    bucket, cut, drawn = (list(list_ways(LEAST))[i] for i in range(3))
     return [
-        is_near(f"top {MOST}, bucket - online", kl[f"top {MOST}, bucket"], kl[ONLINE], abs(margin)),
-        is_less(f"{bucket} - {cut}", kl[bucket], kl[cut]),
-        is_less(f"{drawn} - {cut}", kl[drawn], kl[cut]),
+        is_near(f"{ENOUGH} - {ONLINE}", kl[ENOUGH], kl[ONLINE], max(margin, 0.0)),
+        is_less(f"{BUCKET} - {CUT}", kl[BUCKET], kl[CUT]),
+        is_less(f"{DRAWN} - {CUT}", kl[DRAWN], kl[CUT]),
     ]
 
 

@@ -20,16 +20,15 @@ from claims_lab.evidence import (
     is_less,
     tabulate,
 )
-from claims_lab.exposure_bias import WARM_UP
-from claims_lab.kd_against_sft import FEW, SFT
+from claims_lab.exposure_bias import warm_up
+from claims_lab.kd_against_sft import SFT
 from claims_lab.lab import (
     WINDOW,
     Key,
     Lesson,
     Measure,
     Score,
-    draw_rows,
-    fresh,
+    draw_another,
     open_world,
     read_figures,
     score,
@@ -37,7 +36,7 @@ from claims_lab.lab import (
     teach,
     write_rows,
 )
-from claims_lab.language import ANIMALS, WORDS, Text, draw_text
+from claims_lab.language import ANIMALS, WORDS, Text
 from claims_lab.pictures import draw_arms
 
 from filters.diversity import centre, choose_centres
@@ -47,7 +46,7 @@ from trainers.embeddings import embed_rows
 from trainers.rows import load_rows
 from trainers.settings import Student
 
-POOL, BUDGET = 2_400, 6_000
+POOL, BUDGET = 3_600, 12_000
 """Rows of a pool, and completion tokens of a choice."""
 DRAWS = 2
 """Random choices of each seed; its figure is their mean."""
@@ -55,7 +54,10 @@ CROWDED, HERO = 0.8, ANIMALS[0]
 """The share of a crowded pool that tells of one hero."""
 SPOILT, SPOILT_WORDS = 0.25, 0.3
 """The share of spoilt rows, and of their words, in whose place stands any other."""
-GO_ON = SFT.model_copy(update={"max_steps": 160, "learning_rate": 3e-3})
+GO_ON = SFT.model_copy(
+    update={"max_steps": None, "epochs": 4, "batch_size": 24, "learning_rate": 3e-3}
+)
+"""In epochs, so that all choices have the same tokens to learn from."""
 CHOICES = ("hardest", "middle", "easiest", "apart")
 RANDOM, BEFORE = "random", "before"
 DECIDES = "held-out NLL"
@@ -63,13 +65,14 @@ MEASURES: dict[str, Measure] = {
     DECIDES: lambda score: score.held_out.nll,
     "sums right": lambda score: score.sums,
     "stories right": lambda score: score.stories,
+    "thousands of tokens": lambda score: score.tokens / 1_000,
 }
 SHOWN = (DECIDES, "sums right")
 
 
 def draw_plain(count: int, rng: Random) -> list[Text]:
     """As the language has them."""
-    return [draw_text(rng) for _ in range(count)]
+    return [draw_another(rng) for _ in range(count)]
 
 
 def draw_crowded(count: int, rng: Random) -> list[Text]:
@@ -77,7 +80,7 @@ def draw_crowded(count: int, rng: Random) -> list[Text]:
     texts = draw_plain(count, rng)
     for i in rng.sample(range(count), round(CROWDED * count)):
         while not texts[i].prompt.startswith(f"tell {HERO}"):
-            texts[i] = draw_text(rng)
+            texts[i] = draw_another(rng)
     return texts
 
 
@@ -152,7 +155,7 @@ def spend(order: Iterable[int], tokens: Sequence[int]) -> list[int]:
 
 
 def run(seeds: Sequence[int]) -> ClaimResult:
-    warm = teach(Lesson("warm", seed, WARM_UP, draw_rows(FEW, seed), fresh(seed)) for seed in seeds)
+    warm = warm_up(seeds)
     folder = open_world().folder / "chosen-rows"
     readings = [Reading(pool, seed, warm["warm", seed], folder) for pool in POOLS for seed in seeds]
     lessons = [
@@ -170,10 +173,15 @@ def run(seeds: Sequence[int]) -> ClaimResult:
         f"Pools of {POOL:,} rows: plain; crowded, where {CROWDED:.0%} tell of one hero; spoilt,"
         f" where {SPOILT:.0%} have {SPOILT_WORDS:.0%} of their words replaced. Of each {BUDGET:,}"
         f" completion tokens are chosen by the student of claim c's warm-up, which goes on with"
-        f" them for {GO_ON.max_steps} steps of SFT. Random figures are means of {DRAWS} draws.",
+        f" them for {GO_ON.epochs:.0f} epochs of SFT. Random figures are means of {DRAWS} draws.",
         [tabulate_pool(pool, figures) for pool, figures in pools.items()],
         [contrast for pool, figures in pools.items() for contrast in list_contrasts(pool, figures)],
-        draw_arms("claim-i-chosen-rows.svg", panels, columns=len(SHOWN)),
+        draw_arms(
+            "claim-i-chosen-rows.svg",
+            "Chosen rows, and random ones of as many tokens",
+            panels,
+            columns=len(SHOWN),
+        ),
         tell_winners(pools),
     )
 

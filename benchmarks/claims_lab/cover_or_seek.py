@@ -21,7 +21,7 @@ from trainers.losses import Divergence, divergence
 
 LINE_V = torch.linspace(-7, 7, 281, dtype=torch.float64)
 KINDS: tuple[Divergence, ...] = ("forward", "skew_forward", "jsd", "skew_reverse", "reverse")
-STEPS = 600
+STEPS = 1_500
 STARTS = (-3.0, -1.0, 0.0, 1.0, 3.0)
 """A fit begins from each; reverse has an optimum at every hump."""
 EXACT = 0.01
@@ -151,10 +151,10 @@ def list_contrasts(line: Figures, language: Figures) -> list[Contrast]:
 def draw_picture(seed: int, language: Figures) -> None:
     """The fits to one teacher, and the students as points."""
     teacher_V = draw_humps(seed).make_logits()
-    with draw(PICTURE, height=3.4) as figure:
-        line, points = figure.subplots(1, 2, width_ratios=(3, 2))
+    with draw(PICTURE, "Forward covers, reverse seeks", height=3.7) as figure:
+        line, points = figure.subplots(1, 2, width_ratios=(1, 1))
         line.fill_between(LINE_V, teacher_V.softmax(dim=0), color=GREY, alpha=0.4, lw=0)
-        line.annotate("teacher", (0, 0), (-6.6, 0.021), color=GREY)
+        line.annotate("teacher", (0, 0), (-7.2, 0.021), color=GREY, fontsize=8)
         curves: dict[str, tuple[Divergence, Sequence[float]]] = {
             "forward": ("forward", STARTS),
             "reverse, from the right": ("reverse", (3.0,)),
@@ -164,7 +164,8 @@ def draw_picture(seed: int, language: Figures) -> None:
             line.plot(LINE_V, fit(teacher_V, kind, starts), color=colour, label=name, lw=1.8)
         line.set_title("one bell fitted to two humps", loc="left")
         line.set_yticks([])
-        line.legend(frameon=False, fontsize=8, loc="upper right")
+        line.set_ylim(top=1.5 * line.get_ylim()[1])  # room for the legend
+        line.legend(frameon=False, fontsize=8, loc="upper left")
         for corner, colour in zip(CORNERS, COLOURS, strict=False):
             x, y = language["teacher NLL of own samples"], language["held-out NLL"]
             points.plot(x[corner], y[corner], "o", color=colour, label=corner)

@@ -3,7 +3,8 @@
 Arms of one seed share the rows, the student's first weights and the order of the batches, so what
 is judged is their difference within a seed. Its 95 % interval is Student's t over the seeds; with
 three of them it is 2.5 times as wide as their standard deviation on either side. It speaks of
-other seeds only: teacher, language and held-out texts are the same for all.
+other seeds only: teacher, language and held-out texts are the same for all. Each interval is of
+95 % by itself, so among very many contrasts one or two may be decided by chance.
 """
 
 import math

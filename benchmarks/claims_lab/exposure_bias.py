@@ -7,7 +7,8 @@ which divergence is minimised there are two settings, so there are four corners.
 same student, warmed up on the same rows, and go on for as many updates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from claims_lab.evidence import ClaimResult, is_less, is_more, tabulate
 from claims_lab.kd_against_sft import FEW, SFT
@@ -16,8 +17,8 @@ from claims_lab.pictures import draw_arms
 
 from trainers.settings import RolloutSettings, Student, TrainSettings
 
-WARM_UP = SFT.model_copy(update={"max_steps": 120})
-GO_ON = SFT.model_copy(update={"max_steps": 160, "learning_rate": 6e-3})
+WARM_UP = SFT.model_copy(update={"max_steps": 200})
+GO_ON = SFT.model_copy(update={"max_steps": 200, "learning_rate": 4e-3})
 OWN = RolloutSettings(max_new_tokens=48)
 KINDS = ("forward", "reverse")
 CORNERS: dict[str, TrainSettings] = {
@@ -49,21 +50,26 @@ def name_arm(corner: str) -> str:
     return "corner-" + corner.replace(", ", "-")
 
 
-def teach_corners(seeds: Sequence[int]) -> dict[Key, Score]:
-    """The warmed-up students, and what became of them in each corner."""
-    warm = teach(Lesson("warm", seed, WARM_UP, draw_rows(FEW, seed), fresh(seed)) for seed in seeds)
+def warm_up(seeds: Sequence[int]) -> dict[Key, Path]:
+    """Students that have begun to speak, by the arm `warm`."""
+    return teach(Lesson("warm", seed, WARM_UP, draw_rows(FEW, seed), fresh(seed)) for seed in seeds)
+
+
+def go_on(arms: Mapping[str, tuple[TrainSettings, int]], seeds: Sequence[int]) -> dict[Key, Path]:
+    """The warmed-up students, and what became of them by each arm's settings and count of rows."""
+    warm = warm_up(seeds)
     lessons = [
-        Lesson(
-            name_arm(corner),
-            seed,
-            settings,
-            draw_rows(FEW, seed),
-            Student(model=str(warm["warm", seed])),
-        )
-        for corner, settings in CORNERS.items()
+        Lesson(arm, seed, settings, draw_rows(count, seed), Student(model=str(warm["warm", seed])))
+        for arm, (settings, count) in arms.items()
         for seed in seeds
     ]
-    return score(warm | teach(lessons))
+    return warm | teach(lessons)
+
+
+def teach_corners(seeds: Sequence[int]) -> dict[Key, Score]:
+    """The warmed-up students, and what became of them in each corner."""
+    arms = {name_arm(corner): (settings, FEW) for corner, settings in CORNERS.items()}
+    return score(go_on(arms, seeds))
 
 
 def run(seeds: Sequence[int]) -> ClaimResult:
@@ -82,9 +88,13 @@ def run(seeds: Sequence[int]) -> ClaimResult:
     return ClaimResult(
         "On-policy distillation lowers exposure bias against off-policy, at equal updates",
         f"{WARM_UP.max_steps} steps of SFT, then {GO_ON.max_steps} in each corner, all on the same"
-        f" {FEW} rows; of these the student's corners read the prompts only. Excess error is the"
+        f" {FEW:,} rows; of these the student's corners read the prompts only. Excess error is the"
         " KL(teacher ‖ student) at own prefixes minus that at given ones.",
         [tabulate(figures), tabulate(beside)],
         contrasts,
-        draw_arms("claim-c-exposure-bias.svg", dict(list(figures.items())[:6])),
+        draw_arms(
+            "claim-c-exposure-bias.svg",
+            "Where prefixes come from, and which divergence",
+            dict(list(figures.items())[:6]),
+        ),
     )

@@ -5,7 +5,8 @@ a text, and how they differ is the truth. In the other every text has one right 
 annotator who slips says any of the others: there a spread of votes is noise, the majority removes
 it, and soft labels are expected to lose once there are votes enough. The losses are those of
 `trainers.label_losses`. A majority that ties is no label, so the text is left out, as the trainer
-of classifiers does.
+of classifiers does. As that costs it texts, there is a third arm, in which a tie is broken by lot;
+soft labels must be better than either.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,8 @@ DECAY = 0.01
 WORLDS = 32
 """Drawn for each seed; its figure is their mean."""
 PICTURE = "claim-g-few-annotators.svg"
-SOFT, HARD = "soft", "hard"
+SOFT, HARD, LOT = "soft", "hard", "hard, ties by lot"
+LOSSES = (SOFT, HARD, LOT)
 KL, ACCURACY = "KL(truth ‖ classifier)", "accuracy"
 
 
@@ -88,11 +90,13 @@ def measure(make: Make, seed: int) -> dict[tuple[str, int], Tensor]:
     held_out = make(draw_normal(HELD_OUT, FEATURES), weight_BDC)
     said_MC = taught.said_BNC.flatten(0, 1)
     votes_MA = torch.multinomial(said_MC, max(ANNOTATORS), replacement=True, generator=rng)
+    lots_MC = torch.rand(said_MC.shape, generator=rng, dtype=torch.float64)
     figures = {}
     for n in ANNOTATORS:
         counts_MC = functional.one_hot(votes_MA[:, :n], LABELS).sum(dim=1)
-        for loss in (SOFT, HARD):
-            fitted_BDC = fit(taught.points_BND, counts_MC, loss)
+        for loss in LOSSES:
+            seen_MC = counts_MC + lots_MC if loss == LOT else counts_MC
+            fitted_BDC = fit(taught.points_BND, seen_MC, loss)
             figures[loss, n] = judge(held_out.points_BND @ fitted_BDC, held_out.truth_BNC)
     return figures
 
@@ -101,7 +105,7 @@ def fit(points_BND: Tensor, counts_MC: Tensor, loss: str) -> Tensor:
     """The weights [B, D, C] of each world's classifier under one of the losses; M = B·N."""
     probs_MC = counts_MC / counts_MC.sum(dim=1, keepdim=True, dtype=torch.float64)
     labels_M = find_majority(counts_MC)
-    taken_M = labels_M != NO_LABEL if loss == HARD else torch.ones_like(labels_M).bool()
+    taken_M = labels_M != NO_LABEL if loss != SOFT else torch.ones_like(labels_M).bool()
     share_B1 = taken_M.view(len(points_BND), -1).sum(dim=1, keepdim=True).double().reciprocal()
     share_M = share_B1.expand(points_BND.shape[:2]).flatten()
     weight_BDC = torch.zeros(
@@ -161,7 +165,7 @@ def collect(make: Make, seeds: Sequence[int]) -> Figures:
     return {
         title: {
             name_arm(loss, n): [float(figures[loss, n][i]) for figures in measured]
-            for loss in (SOFT, HARD)
+            for loss in LOSSES
             for n in ANNOTATORS
         }
         for i, title in enumerate((KL, ACCURACY))
@@ -175,11 +179,12 @@ def name_arm(loss: str, n: int) -> str:
 def list_contrasts(figures: Figures) -> list[Contrast]:
     return [
         judged(
-            f"{title}, {n} annotators: soft - hard",
+            f"{title}, {n} annotators: {SOFT} - {rival}",
             values[name_arm(SOFT, n)],
-            values[name_arm(HARD, n)],
+            values[name_arm(rival, n)],
         )
         for title, judged in ((KL, is_less), (ACCURACY, is_more))
+        for rival in (HARD, LOT)
         for n in FEW
         for values in [figures[title]]
     ]
@@ -191,22 +196,24 @@ def tabulate_losses(world: str, figures: Figures) -> list[str]:
     for n in ANNOTATORS:
         cells = []
         for values in figures.values():
-            soft, hard = values[name_arm(SOFT, n)], values[name_arm(HARD, n)]
-            cells += [tell(estimate(soft)), tell(estimate(hard)), tell(subtract(soft, hard))]
+            cells += [tell(estimate(values[name_arm(loss, n)])) for loss in LOSSES]
         rows[str(n)] = cells
-    columns = [f"{title}: {what}" for title in figures for what in (SOFT, HARD, "difference")]
+    columns = [f"{title}: {loss}" for title in figures for loss in LOSSES]
     return draw_table(f"{world}; annotators", columns, rows)
 
 
 def find_losses(worlds: dict[str, Figures]) -> str:
-    """Where hard labels are the better ones, by the whole interval."""
+    """Where hard labels are the better ones, either way, by the whole interval."""
     lost = []
     for world, figures in worlds.items():
         for title, values in figures.items():
             numbers = [
                 str(n)
                 for n in ANNOTATORS
-                if is_worse(subtract(values[name_arm(SOFT, n)], values[name_arm(HARD, n)]), title)
+                if any(
+                    is_worse(subtract(values[name_arm(SOFT, n)], values[name_arm(hard, n)]), title)
+                    for hard in (HARD, LOT)
+                )
             ]
             if numbers:
                 lost.append(f"{title} where {world}, with {', '.join(numbers)} annotators")
@@ -219,11 +226,11 @@ def is_worse(difference: Estimate, title: str) -> bool:
 
 def draw_picture(worlds: dict[str, Figures]) -> None:
     """Both figures over the number of annotators, a world in each row."""
-    with draw(PICTURE, height=4.6) as figure:
+    with draw(PICTURE, "Soft and hard labels of few annotators", height=4.9) as figure:
         axes = figure.subplots(len(worlds), 2, sharex=True, squeeze=False)
         for row, (world, figures) in zip(axes, worlds.items(), strict=True):
             for axis, (title, values) in zip(row, figures.items(), strict=True):
-                for loss, colour in zip((SOFT, HARD), COLOURS, strict=False):
+                for loss, colour in zip(LOSSES, COLOURS, strict=False):
                     points = [estimate(values[name_arm(loss, n)]) for n in ANNOTATORS]
                     axis.plot(ANNOTATORS, [p.value for p in points], "o-", color=colour, label=loss)
                     if len(values[name_arm(loss, 1)]) > 1:
@@ -235,4 +242,4 @@ def draw_picture(worlds: dict[str, Figures]) -> None:
                 axis.grid(color=GREY, alpha=0.3, linewidth=0.6)
         for axis in axes[-1]:
             axis.set_xlabel("annotators of each text")
-        axes[0][0].legend(frameon=False)
+        axes[0][1].legend(frameon=False, fontsize=8, loc="upper left")

@@ -19,6 +19,7 @@ writes a claim. Empty it when anything in `trainers/` changes.
 import functools
 import multiprocessing
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from claims_lab.evidence import Figures
-from claims_lab.language import WORDS, Text, draw_texts, is_right, weigh
+from claims_lab.language import WORDS, Text, draw_text, draw_texts, is_right, weigh
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
@@ -57,7 +58,9 @@ TEMPLATE = (
 WINDOW = 96
 NEW_TOKENS = 64
 HELD_OUT = 400
-"""Texts that nobody is taught on, and as many prompts for samples."""
+"""Texts that nobody is taught on, and as many prompts for samples. Of sums nobody sees the prompt
+either; of stories there are few prompts, so all are known."""
+HELD_OUT_SEED, TEACHER_SEED = 1, 2
 TEACHER_SHAPE = {"layers": 3, "width": 96}
 STUDENT_SHAPE = {"layers": 2, "width": 48}
 TEACHING = TrainSettings(
@@ -110,6 +113,8 @@ class Score(Record):
     """The share of stories that the language could have told."""
     seconds: float
     """Of the training."""
+    tokens: int
+    """That the training learned from."""
 
 
 Key = tuple[str, int]
@@ -122,15 +127,15 @@ def open_world() -> World:
     """The world; made when it is first asked for."""
     kept = os.environ.get("CLAIMS_FOLDER")
     folder = Path(kept) if kept else Path(_make_scratch().name)
-    held_out = write_rows(draw_texts(HELD_OUT, seed=1), folder / "held-out.parquet")
-    rows = write_rows(draw_texts(TEACHER_TEXTS, seed=2), folder / "teacher.parquet")
+    held_out = write_rows(draw_texts(HELD_OUT, HELD_OUT_SEED), folder / "held-out.parquet")
+    rows = write_rows(draw_apart(TEACHER_TEXTS, TEACHER_SEED), folder / "teacher.parquet")
     start = _save_untrained(folder / "untrained")
     _limit_threads()
     teacher = train_student(TEACHING, rows, str(start), folder / "teacher").output
     world = World(folder, teacher, held_out, 0.0, 0.0)
     texts = read_texts(held_out)
     tokens = sum(len(text.completion.split()) + 1 for text in texts)
-    told = score_student(world, teacher, seconds=0.0)
+    told = score_student(world, teacher)
     return world._replace(teacher_nll=told.held_out.nll, entropy=-sum(map(weigh, texts)) / tokens)
 
 
@@ -148,7 +153,28 @@ def fresh(seed: int) -> Student:
 def draw_rows(count: int, seed: int) -> Path:
     """A seed's own rows; of fewer rows all are among the more."""
     folder = open_world().folder
-    return write_rows(draw_texts(count, seed=100 + seed), folder / f"rows-{count}-{seed}.parquet")
+    return write_rows(draw_apart(count, 100 + seed), folder / f"rows-{count}-{seed}.parquet")
+
+
+def draw_apart(count: int, seed: int) -> list[Text]:
+    """Texts, none of them held out."""
+    rng = random.Random(seed)
+    return [draw_another(rng) for _ in range(count)]
+
+
+def draw_another(rng: random.Random) -> Text:
+    """A text that is not held out."""
+    while True:
+        text = draw_text(rng)
+        if not {text, text.prompt} & _list_held_out():
+            return text
+
+
+@functools.cache
+def _list_held_out() -> frozenset[Text | str]:
+    """Sums by their prompts, stories whole."""
+    texts = draw_texts(HELD_OUT, HELD_OUT_SEED)
+    return frozenset(text.prompt if text.prompt.startswith("add") else text for text in texts)
 
 
 def write_rows(texts: Sequence[Text], file: Path) -> Path:
@@ -233,14 +259,15 @@ def _score(task: tuple[World, Path]) -> Score:
     world, student = task
     kept = student / "score.json"
     if not kept.exists():
-        told = score_student(world, student, seconds=_read_seconds(student))
+        told = score_student(world, student)
         kept.write_text(told.model_dump_json())
     return Score.model_validate_json(kept.read_text())
 
 
-def score_student(world: World, folder: Path, *, seconds: float) -> Score:
+def score_student(world: World, folder: Path) -> Score:
     """Read the held-out texts with a student, and have it answer their prompts."""
     student, teacher = load_model(str(folder), "float32"), _load(world.teacher)
+    training = TrainResult.model_validate_json((folder / "result.json").read_text())
     texts, rows = read_texts(world.held_out), _encode(world)
     size = len(student.tokenizer)
     prompts = [row.input_ids[: row.prompt_length] for row in rows]
@@ -263,7 +290,8 @@ def score_student(world: World, folder: Path, *, seconds: float) -> Score:
         samples=measure_samples(own, ended, teacher.model, vocabulary_size=size),
         sums=_find_share("add", said),
         stories=_find_share("tell", said),
-        seconds=seconds,
+        seconds=training.seconds,
+        tokens=training.tokens,
     )
 
 
@@ -290,10 +318,6 @@ def _find_share(kind: str, said: Sequence[Text]) -> float:
         if text.completion.endswith("<end>")
     )
     return sum(map(is_right, ended)) / len(asked)
-
-
-def _read_seconds(student: Path) -> float:
-    return TrainResult.model_validate_json((student / "result.json").read_text()).seconds
 
 
 def _save_untrained(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 Process = Generator[Mapping[str, float], str, None]
-NUMBERS = 5
+NUMBERS = 4
 """At most so many are added, all different."""
 DIGITS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 LARGEST = sum(range(10 - NUMBERS, 10))

@@ -27,17 +27,19 @@ STYLE: Any = {
 
 
 @contextmanager
-def draw(name: str, *, width: float = 7.2, height: float) -> Iterator[Figure]:
+def draw(name: str, title: str, *, width: float = 7.2, height: float) -> Iterator[Figure]:
     """A figure that is written to docs/pictures/ when it is done."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     with rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=11, weight="bold")
         yield figure
         figure.savefig(PICTURES / name, metadata={"Date": None})
 
 
 def draw_arms(
     name: str,
+    title: str,
     panels: Figures,
     *,
     columns: int = 2,
@@ -51,15 +53,16 @@ def draw_arms(
     sizes = groups or [1] * len(arms)
     colours = [COLOURS[group] for group, size in enumerate(sizes) for _ in range(size)]
     lines = -(-len(panels) // columns)
-    height = lines * (0.75 + 0.27 * len(arms))
-    with draw(name, height=height) as figure:
+    height = 0.3 + lines * (0.75 + 0.27 * len(arms))
+    with draw(name, title, height=height) as figure:
         axes = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-        for axis, (title, values) in zip(axes, panels.items(), strict=False):
-            axis.set_title(title, loc="left")
+        for axis, (measured, values) in zip(axes, panels.items(), strict=False):
+            axis.set_title(measured, loc="left")
             for place, (arm, colour) in enumerate(zip(arms, colours, strict=True)):
                 _draw_arm(axis, place, values[arm], colour)
             axis.set_yticks(range(len(arms)), arms)
             axis.set_ylim(len(arms) - 0.5, -0.5)
+            axis.locator_params(axis="x", nbins=5)
             axis.grid(axis="x", color=GREY, alpha=0.3, linewidth=0.6)
         for axis in list(axes)[len(panels) :]:
             axis.set_visible(False)

@@ -3,18 +3,20 @@
 Bansal et al. 2024: at equal compute a weak sampler answers each prompt several times as often
 (`generators.compute`). Both answer sums. One verifier looks at the result, however it came about,
 so that broken chains pass it; another looks at the chain. The student begins as the weak sampler
-and is taught on what either said, with either verifier and without one. Held-out prompts occur
-nowhere else, not even in what the samplers have learned from.
+and is taught on what either said, with either verifier and without one; or as the strong one, so
+that it is taught by something weaker than itself. The prompts that the samplers have learned, those
+that they are asked and the held-out ones have none in common.
 """
 
 import functools
 import math
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from claims_lab.evidence import ClaimResult, Contrast, Figures, is_less, is_more, tabulate
 from claims_lab.kd_against_sft import SFT
@@ -40,15 +42,15 @@ from trainers.rollouts import sample_rollouts
 from trainers.settings import Student
 
 WEAK, STRONG = "weak", "strong"
-SHAPES = {WEAK: {"layers": 2, "width": 48}, STRONG: {"layers": 3, "width": 96}}
-SUMS = 9_600
+SHAPES = {WEAK: {"layers": 2, "width": 64}, STRONG: {"layers": 3, "width": 96}}
+SUMS = 19_200
 """That a sampler has learned from, each read once."""
-SAMPLES = 1
+SAMPLES = 2
 """Of the strong one, to a prompt."""
 PROMPTS, HELD_OUT = 600, 500
 NEW_TOKENS, BATCH = 40, 600
 SAMPLER = SFT.model_copy(update={"max_steps": SUMS // SFT.batch_size, "learning_rate": 5e-3})
-STUDENT = SFT.model_copy(update={"max_steps": 200, "learning_rate": 3e-3})
+STUDENT = SFT.model_copy(update={"max_steps": 120, "learning_rate": 3e-3})
 
 
 class Sampler(NamedTuple):
@@ -77,41 +79,41 @@ class Answer(NamedTuple):
 Said = list[Answer]
 
 
-def list_sums(seed: int) -> Iterator[Text]:
-    """Sums without end, none of them of a held-out prompt."""
-    rng, held_out = Random(seed), set(list_held_out())
+Part = Literal["learned", "asked", "held out"]
+PARTS: tuple[Part, ...] = ("learned", "learned", "asked", "asked", "held out")
+"""A prompt's digest says which it is of."""
+
+
+def list_sums(part: Part, seed: int) -> Iterator[Text]:
+    """Sums of this part, without end."""
+    rng = Random(seed)
     while True:
         text = draw_text(rng)
-        if text.prompt.startswith("add") and text.prompt not in held_out:
+        digest = zlib.crc32(text.prompt.encode())
+        if text.prompt.startswith("add") and PARTS[digest % len(PARTS)] == part:
             yield text
 
 
-@functools.cache
-def list_held_out() -> tuple[str, ...]:
-    rng = Random("held-out sums")
+def list_prompts(part: Part, seed: int, count: int) -> list[str]:
+    """So many prompts, all different."""
     prompts: dict[str, None] = {}
-    while len(prompts) < HELD_OUT:
-        prompt = draw_text(rng).prompt
-        if prompt.startswith("add"):
-            prompts[prompt] = None
-    return tuple(prompts)
-
-
-def list_prompts(seed: int) -> list[str]:
-    """A seed's own prompts, all different."""
-    prompts: dict[str, None] = {}
-    for text in list_sums(200 + seed):
+    for text in list_sums(part, seed):
         prompts[text.prompt] = None
-        if len(prompts) == PROMPTS:
+        if len(prompts) == count:
             break
     return list(prompts)
+
+
+@functools.cache
+def list_held_out() -> list[str]:
+    return list_prompts("held out", 400, HELD_OUT)
 
 
 @functools.cache
 def open_samplers() -> dict[str, Sampler]:
     """Both, and how many samples cost the same; all seeds have them in common."""
     lessons = []
-    sums = list_sums(300)
+    sums = list_sums("learned", 300)
     rows = write_rows([next(sums) for _ in range(SUMS)], open_folder() / "sums.parquet")
     for name, shape in SHAPES.items():
         untrained = Student(
@@ -164,7 +166,9 @@ def _encode(tokenizer: Any, prompt: str) -> list[int]:
 def sample(seeds: Sequence[int]) -> dict[Key, Said]:
     """What both samplers say to each seed's prompts."""
     asked = {
-        (name, seed): Asked(one.model, one.samples, list_prompts(seed), seed)
+        (name, seed): Asked(
+            one.model, one.samples, list_prompts("asked", 200 + seed, PROMPTS), seed
+        )
         for name, one in open_samplers().items()
         for seed in seeds
     }
@@ -172,20 +176,16 @@ def sample(seeds: Sequence[int]) -> dict[Key, Said]:
 
 
 def teach_students(said: Mapping[Key, Said], seeds: Sequence[int]) -> dict[Key, Path]:
-    """A student of each sampler under each verifier."""
+    """Each arm's student."""
     lessons = []
-    start = Student(model=str(open_samplers()[WEAK].model))
-    for sampler, kept in ARMS:
+    for arm in ARMS:
+        start = Student(model=str(open_samplers()[arm.start].model))
         for seed in seeds:
-            taken = [one.text for one in said[sampler, seed] if VERIFIERS[kept](one)]
-            arm = name_arm(sampler, kept)
-            rows = write_rows(list(dict.fromkeys(taken)), open_folder() / f"{arm}-{seed}.parquet")
-            lessons.append(Lesson(arm, seed, STUDENT, rows, start))
+            taken = [one.text for one in said[arm.sampler, seed] if VERIFIERS[arm.kept](one)]
+            file = open_folder() / f"{arm.name}-{seed}.parquet"
+            rows = write_rows(list(dict.fromkeys(taken)), file)
+            lessons.append(Lesson(arm.name, seed, STUDENT, rows, start))
     return teach(lessons)
-
-
-def name_arm(sampler: str, kept: str) -> str:
-    return f"of-{sampler}-{kept.replace(' ', '-')}"
 
 
 def examine(models: Mapping[Key, Path]) -> dict[Key, Said]:
@@ -211,7 +211,29 @@ def is_sound(answer: Answer) -> bool:
 Verifier = Callable[[Answer], bool]
 RESULT, CHAIN, NONE = "result verified", "chain verified", "unverified"
 VERIFIERS: dict[str, Verifier] = {RESULT: has_result, CHAIN: is_sound, NONE: has_ended}
-ARMS = [(sampler, kept) for kept in VERIFIERS for sampler in SHAPES]
+
+
+class Arm(NamedTuple):
+    """A student: as whom it begins, by whose answers it is taught, and which of them."""
+
+    start: str
+    sampler: str
+    kept: str
+
+    @property
+    def name(self) -> str:
+        return "-".join(self).replace(" ", "-")
+
+    @property
+    def shown(self) -> str:
+        return f"{self.start} student of {self.sampler}, {self.kept}"
+
+
+ARMS = [
+    *(Arm(WEAK, sampler, kept) for kept in VERIFIERS for sampler in SHAPES),
+    *(Arm(STRONG, sampler, RESULT) for sampler in SHAPES),
+    Arm(STRONG, WEAK, NONE),
+]
 
 
 def measure_right(said: Said) -> float:
@@ -265,7 +287,7 @@ def run(seeds: Sequence[int]) -> ClaimResult:
     students = teach_students(said, seeds)
     untaught = {(name, seed): one.model for name, one in samplers.items() for seed in seeds}
     told = examine(untaught | students)
-    taught = {name_arm(*arm): f"student of {arm[0]}, {arm[1]}" for arm in ARMS}
+    taught = {arm.name: arm.shown for arm in ARMS}
     names = {name: f"{name} sampler" for name in SHAPES}
     sampled = read(said, names, SAMPLED, seeds)
     examined = read(told, names | taught, EXAMINED, seeds)
@@ -274,7 +296,12 @@ def run(seeds: Sequence[int]) -> ClaimResult:
         describe_setting(samplers),
         [tabulate(sampled), tabulate(examined)],
         list_contrasts(sampled, examined["right"]),
-        draw_arms("claim-e-weak-against-strong.svg", examined, groups=(1, 1, 2, 2, 2)),
+        draw_arms(
+            "claim-e-weak-against-strong.svg",
+            "Weak and strong samplers at equal compute, and their students",
+            examined,
+            groups=(2, 2, 2, 2, 3),
+        ),
     )
 
 
@@ -295,28 +322,34 @@ def describe_setting(samplers: Mapping[str, Sampler]) -> str:
     return (
         f"Sums alone. The strong sampler ({strong.parameters:,} parameters besides embeddings) says"
         f" {strong.samples} to each of {PROMPTS} prompts, the weak one ({weak.parameters:,})"
-        f" {weak.samples}; both have learned from {SUMS:,} sums. Students begin as the weak sampler"
-        f" and learn for {STUDENT.max_steps} steps. They are examined at temperature 1 on"
-        f" {HELD_OUT} held-out prompts. A chain is broken where the language could not have written"
-        " it, though its result is right."
+        f" {weak.samples}; both have learned from {SUMS:,} sums of other prompts. Students begin as"
+        f" either sampler and learn for {STUDENT.max_steps} steps. They are examined at temperature"
+        f" 1 on {HELD_OUT} held-out prompts. A chain is broken where the language could not have"
+        " written it, though its result is right."
     )
 
 
 def list_contrasts(sampled: Figures, right: Mapping[str, Sequence[float]]) -> list[Contrast]:
     weak, strong = f"{WEAK} sampler", f"{STRONG} sampler"
-    of_weak, of_strong = (f"student of {name}" for name in SHAPES)
 
-    def compare(judge: Callable[..., Contrast], one: str, other: str) -> Contrast:
-        return judge(f"right: {one} - {other}", right[one], right[other])
+    def compare(judge: Callable[..., Contrast], one: Arm, other: Arm | str) -> Contrast:
+        ones, others = one.shown, other.shown if isinstance(other, Arm) else other
+        return judge(f"right: {ones} - {others}", right[ones], right[others])
+
+    def of(sampler: str, kept: str, start: str = WEAK) -> Arm:
+        return Arm(start, sampler, kept)
 
     return [
         *(
             is_more(f"{title}: {weak} - {strong}", sampled[title][weak], sampled[title][strong])
             for title in ("coverage", "distinct right chains")
         ),
-        compare(is_more, f"{of_weak}, {RESULT}", f"{of_strong}, {RESULT}"),
-        compare(is_more, f"{of_weak}, {CHAIN}", f"{of_strong}, {CHAIN}"),
-        compare(is_more, f"{of_weak}, {RESULT}", weak),
-        compare(is_more, f"{of_weak}, {RESULT}", f"{of_weak}, {NONE}"),
-        compare(is_less, f"{of_weak}, {NONE}", f"{of_strong}, {NONE}"),
+        compare(is_more, of(WEAK, RESULT), of(STRONG, RESULT)),
+        compare(is_more, of(WEAK, CHAIN), of(STRONG, CHAIN)),
+        compare(is_more, of(WEAK, RESULT), weak),
+        compare(is_more, of(WEAK, RESULT), of(WEAK, NONE)),
+        compare(is_less, of(WEAK, NONE), of(STRONG, NONE)),
+        compare(is_more, of(WEAK, RESULT, STRONG), of(STRONG, RESULT, STRONG)),
+        compare(is_more, of(WEAK, RESULT, STRONG), strong),
+        compare(is_more, of(WEAK, RESULT, STRONG), of(WEAK, NONE, STRONG)),
     ]

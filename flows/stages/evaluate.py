@@ -10,7 +10,8 @@ Plain text is read besides: its perplexity, and the divergence from the teacher.
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from filters.canaries import CanaryAnswer, judge_canaries
@@ -22,6 +23,7 @@ from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM
 from flows.stages.train import STUDENT, find_teacher, load_held_out
 from flows.store import FileEntry
 from flows.teach_settings import TeachConfig
+from flows.untaught import identify_untaught, is_made, open_untaught
 from flows.work import Job, LearningContext, Tick
 from generators.answers import Examples, SamplerSettings, draft_samples, group_examples
 from generators.clients import Journal, Response, Sampling, answer_requests
@@ -72,7 +74,7 @@ class EvaluateStage:
             settings.model_dump(mode="json"),
             self.arm,
             digest([p.id for p in [*prompts, *load_canaries(settings)]]),
-            identify_model(_model(context, TEACHER if self.arm == TEACHER else "before")),
+            _identify(context, self.arm),
             _teacher(context.config),
         ]
         rows = len(prompts) + min(settings.k_prompts, len(prompts)) * settings.k
@@ -82,15 +84,16 @@ class EvaluateStage:
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
 
     def work(self, context: LearningContext, job: Job, tick: Tick) -> list[FileEntry]:
-        result = score_model(
-            _model(context, self.arm),
-            self.settings,
-            context.resources.journal,
-            tick,
-            arm=self.arm,
-            form=_form(context.config),
-            teacher=None if self.arm == TEACHER else _teacher(context.config),
-        )
+        with _open_model(context, self.arm) as model:
+            result = score_model(
+                model,
+                self.settings,
+                context.resources.journal,
+                tick,
+                arm=self.arm,
+                form=_form(context.config),
+                teacher=None if self.arm == TEACHER else _teacher(context.config),
+            )
         return [context.write_text(job, job.outputs[0], result.model_dump_json(indent=1))]
 
 
@@ -102,7 +105,9 @@ def list_arms(config: RunConfig | TeachConfig) -> list[str]:
         return []
     shown = ["few-shot"] if config.evaluate.examples else []
     teacher = config.models.get(config.train.lone_teacher or "")
-    other = isinstance(teacher, EmbeddedModel) and teacher.model != config.train.student
+    student = config.train.untaught
+    embedded = isinstance(teacher, EmbeddedModel)
+    other = embedded and (is_made(student) or teacher.model != student.model)
     return ["before", *shown, *([TEACHER] if other else []), "after"]
 
 
@@ -220,13 +225,33 @@ def _read_text(
     return perplexity_and_kl(model, tokenizer, load_texts(settings.text), teacher=other)
 
 
-def _model(context: LearningContext, arm: str) -> str:
+@contextmanager
+def _open_model(context: LearningContext, arm: str) -> Iterator[str]:
+    """The model that an arm asks, as a name or a folder."""
     if arm in ("after", RANDOM):
-        return str(context.run.place(STUDENT if arm == "after" else RANDOM_STUDENT))
+        yield str(context.run.place(STUDENT if arm == "after" else RANDOM_STUDENT))
+    elif arm == TEACHER:
+        yield _find_asked_teacher(context)
+    else:
+        assert context.config.train is not None
+        with open_untaught(context.config.train.untaught, context.run.root) as model:
+            yield model
+
+
+def _identify(context: LearningContext, arm: str) -> str:
+    """What there is of an arm's model before anything is trained."""
+    if arm == TEACHER:
+        return identify_model(_find_asked_teacher(context))
+    assert context.config.train is not None
+    return identify_untaught(context.config.train.untaught)
+
+
+def _find_asked_teacher(context: LearningContext) -> str:
     train = context.config.train
     assert train is not None
-    teacher = find_teacher(context, train) if arm == TEACHER else None
-    return teacher if isinstance(teacher, str) else train.student
+    teacher = find_teacher(context, train)
+    assert isinstance(teacher, str)  # `list_arms` has this arm for a single one only
+    return teacher
 
 
 def _teacher(config: RunConfig | TeachConfig) -> str | None:
@@ -243,5 +268,6 @@ def _teacher(config: RunConfig | TeachConfig) -> str | None:
 def _form(config: RunConfig | TeachConfig) -> Form:
     """The form in which the student's own model takes worked examples."""
     assert config.train is not None
-    models = [m for m in config.models.values() if m.model == config.train.student]
+    own = config.train.untaught.model
+    models = [m for m in config.models.values() if m.model == own]
     return models[0].form if models else "chat"

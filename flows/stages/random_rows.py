@@ -66,7 +66,7 @@ class RandomTrainingStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        student = identify_model(self.settings.student)
+        student = identify_model(self.settings.untaught.model)
         publish, seed = context.config.publish.model_dump(mode="json"), context.config.seed
         decisive = [self.settings.model_dump(mode="json"), student, publish, seed, VERSION]
         stages = [stage for stage in judging_stages(context) if stage != SELECT]
@@ -81,7 +81,7 @@ class RandomTrainingStage:
         selected, rows = folder / "selected.parquet", folder / "rows.parquet"
         select_rows(context.run.place(TRAIN), selected, self.settings.accept)
         every = [row for row in list_rows(context) if row["verified_by"] in self.settings.accept]
-        tokens = count_tokens(every, self.settings.student, self.settings.max_length)
+        tokens = count_tokens(every, self.settings.untaught.model, self.settings.max_length)
         ids = pq.read_table(selected, columns=["id"])["id"].to_pylist()
         most = context.config.publish.answers_per_prompt
         drawn = draw_rows(every, tokens, ids, seed=context.config.seed, answers_per_prompt=most)

@@ -12,11 +12,19 @@ import pyarrow.parquet as pq
 from flows.facts_learning import SignalFacts
 from flows.stage_settings import TrainStage
 from flows.stages.publish import TRAIN
-from flows.stages.train import SIGNAL, find_teacher, identify_inputs, select_rows, trainer_settings
+from flows.stages.train import (
+    SIGNAL,
+    find_scorer,
+    find_teacher,
+    find_teacher_id,
+    identify_inputs,
+    select_rows,
+    trainer_settings,
+)
 from flows.store import TRAINING, FileEntry, copy_folder
 from flows.training_settings import list_cached_parts
 from flows.work import Job, LearningContext, Tick
-from trainers.settings import Student, TopSignal
+from trainers.settings import TopSignal
 
 HEADER = f"{SIGNAL}/header.json"
 DECISIVE = {"signal", "temperature", "max_length", "precision", "seed"}
@@ -50,12 +58,20 @@ class SignalStage:
         context.resources.release_models()
         teacher = find_teacher(context, self.settings)
         assert isinstance(teacher, str)  # the configuration was checked
-        loaded = load_student(Student(model=self.settings.student))
+        loaded = load_student(self.settings.untaught)
         (part, *_) = list_cached_parts(trainer_settings(self.settings))
         taught = load_data(part, rows, loaded.tokenizer).rows.rows
         shard = context.config.shard_rows
         make_cached_teacher(
-            part, teacher, loaded, taught, signal, shard_rows=shard, on_progress=tick
+            part,
+            teacher,
+            loaded,
+            taught,
+            signal,
+            make_scorer=find_scorer(context, self.settings),
+            teacher_id=find_teacher_id(context, self.settings),
+            shard_rows=shard,
+            on_progress=tick,
         )
         return copy_folder(context.run.root, signal, SIGNAL, stage=self.name, key=job.key)
 

@@ -4,7 +4,7 @@ Before it starts, the held-out prompts are checked against the rows: one shared 
 set of operands stops the run, because its evaluation would be worth nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from flows.stage_settings import EvaluateSettings, TrainStage
 from flows.stages.publish import TRAIN, hash_dataset
 from flows.store import TRAINING, FileEntry, copy_folder, write_durably
 from flows.teach_rows import hash_files
-from flows.training_settings import list_cached_parts, list_corpora
+from flows.training_settings import asks_server, list_cached_parts, list_corpora, list_signals
 from flows.work import Job, LearningContext, Tick, model_id
 from generators.embedded import identify_model
 from generators.errors import HeldOutError
 from generators.records import CHECK, Prompt
 from generators.seeds import load_seeds, load_texts
 from generators.wording import normalise
-from trainers.settings import ContextSignal, RemoteSignal, TrainSettings
+from trainers.rollout_settings import INERT_OF_TRAINING
+from trainers.settings import ContextSignal, TrainSettings
 from trainers.signal_settings import Teacher
 
 METRICS, STUDENT, SIGNAL = "metrics.jsonl", "student", "signal"
@@ -68,6 +69,7 @@ def teach(
 
     if context.config.evaluate is not None:
         check_rows_apart(rows, context.config.evaluate)
+        check_corpora_apart(settings, context.config.evaluate)
     context.resources.release_models()
     step = 0
 
@@ -81,11 +83,12 @@ def teach(
     train_student(
         trainer_settings(settings),
         rows,
-        settings.student,
+        settings.untaught,
         rows.parent / "output",
         teacher=find_teacher(context, settings),
         signal=signal,
         make_scorer=find_scorer(context, settings),
+        teacher_id=find_teacher_id(context, settings),
         verify=passes_check,
         on_log=count_steps,
         metrics=rows.parent / METRICS,
@@ -104,11 +107,18 @@ def find_teacher(context: LearningContext, settings: TrainStage) -> Teacher | No
 
 
 def find_scorer(context: LearningContext, settings: TrainStage) -> Callable[[], Any] | None:
-    """What makes a client of the remote teacher's server; None where no server teaches."""
-    name = settings.lone_teacher
-    if name is None or not any(isinstance(p.signal, RemoteSignal) for p in settings.split()):
+    """What makes a client of the teacher's server; None where no server teaches."""
+    if settings.lone_teacher is None or not asks_server(settings, context.config.models):
         return None
-    return partial(context.resources.make_scorer, name)
+    return partial(context.resources.make_scorer, settings.lone_teacher)
+
+
+def find_teacher_id(context: LearningContext, settings: TrainStage) -> str | None:
+    """What the teacher behind a server is called; None where none is."""
+    models = context.config.models
+    if settings.lone_teacher is None or not asks_server(settings, models):
+        return None
+    return model_id(models[settings.lone_teacher])
 
 
 def passes_check(check: str, completion: str) -> bool:
@@ -135,7 +145,8 @@ def trainer_settings(settings: TrainStage) -> TrainSettings:
 def digest_training(context: LearningContext, settings: TrainStage) -> str:
     """What decides a training: its settings and its inputs."""
     inputs = identify_inputs(context, settings)
-    return context.key("train", [settings.model_dump(mode="json"), *inputs], [])
+    decisive = settings.model_dump(mode="json", exclude=INERT_OF_TRAINING)
+    return context.key("train", [decisive, *inputs], [])
 
 
 def identify_inputs(context: LearningContext, settings: TrainStage) -> list[Any]:
@@ -143,15 +154,14 @@ def identify_inputs(context: LearningContext, settings: TrainStage) -> list[Any]
     place, models = context.run.place(TRAIN), context.config.models
     followed = settings.teachers if settings.follows_teacher else ()
     files = [corpus.texts for _, corpus in list_corpora(settings)]
-    if isinstance(settings.signal, ContextSignal):
-        files.append(settings.signal.examples)
+    files += [s.examples for _, s in list_signals(settings) if isinstance(s, ContextSignal)]
     if isinstance(context.config, RunConfig):
         data = hash_dataset(place)
     else:  # of other rows none need have an id to sort them by
         data = context.run.manifest.files[TRAIN].sha256
     teachers = [model_id(models[name]) for name in followed]
     contents = [hash_files(Path(file)) for file in files]
-    return [identify_model(settings.student), teachers, data, contents]
+    return [identify_model(settings.untaught.model), teachers, data, contents]
 
 
 def select_rows(source: Path, target: Path, accept: tuple[str, ...]) -> None:
@@ -172,12 +182,28 @@ def check_rows_apart(rows: Path, evaluate: EvaluateSettings) -> None:
     if evaluate.text is None or "text" not in pq.read_schema(rows).names:
         return
     column = pq.read_table(rows, columns=["text"])["text"].to_pylist()
-    trained = {normalise(text) for text in column if text}
-    shared = [text for text in load_texts(evaluate.text) if normalise(text) in trained]
+    check_texts_apart(column, evaluate.text, "are trained on")
+
+
+def check_corpora_apart(settings: TrainStage, evaluate: EvaluateSettings) -> None:
+    """Raise HeldOutError where a plain text of the evaluation is in a corpus beside the rows."""
+    from trainers.text_rows import read_texts
+
+    if evaluate.text is None:
+        return
+    for setting, corpus in list_corpora(settings):
+        told = f"are trained on in {corpus.texts} ({setting})"
+        check_texts_apart(read_texts(Path(corpus.texts)), evaluate.text, told)
+
+
+def check_texts_apart(trained: Iterable[str | None], held_out: str, told: str) -> None:
+    """Raise HeldOutError where one of a file's held-out texts is among those of a training."""
+    known = {normalise(text) for text in trained if text}
+    shared = [text for text in load_texts(held_out) if normalise(text) in known]
     if shared:
         raise HeldOutError(
-            f"{evaluate.text}: {len(shared)} of its texts are trained on, such as "
-            f"{shared[0][:60]!r}.\nKeep other texts for evaluation."
+            f"{held_out}: {len(shared)} of its texts {told}, such as {shared[0][:60]!r}.\n"
+            "Keep other texts for evaluation."
         )
 
 

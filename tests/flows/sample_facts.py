@@ -316,8 +316,8 @@ TRAINING = TrainingFacts(
     skipped=14,
     skip_reasons={"longer_than_window": 14},
     seconds=187.5,
-    batch_size=16,
-    learning_rate=2e-5,
+    batch_sizes=(16,),
+    learning_rates=(2e-5,),
     precision="bf16 autocast",
     losses=tuple(
         LossPoint(step=s, loss=0.34 + 2.1 * math.exp(-s / 9) + 0.09 * math.sin(2.3 * s))

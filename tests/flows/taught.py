@@ -97,19 +97,29 @@ def save_foreign_model(folder: Path) -> Path:
     return folder
 
 
-def shrink(file: Path, folder: Path, student: Path, teacher: Path) -> TeachConfig:
-    """A checked-in configuration with tiny models, few rows and two steps a phase."""
+def shrink(
+    file: Path, folder: Path, student: Path, teacher: Path, url: str | None = None
+) -> TeachConfig:
+    """A checked-in configuration with tiny models, few rows and two steps a phase; servers of its
+    own are one that is there, at `url`."""
     settings = load_teaching(file).model_dump(mode="json", by_alias=True)
     settings |= {"runs_dir": str(folder / "runs"), "evaluate": None}
     if settings["dataset"].endswith(".parquet"):
-        rows = list_rows(folder)
+        rows = [row | {"domain": "maths"} for row in list_rows(folder)]
         settings["dataset"] = str(write_rows(folder / "train.parquet", rows))
     train = settings["train"]
     if train["objective"] in ACROSS:
         teacher = save_foreign_model(folder / "foreign")
     for model in settings["models"].values():
         model["model"] = str(teacher)
-    train |= {"student": str(student), "batch_size": 4, "max_steps": 2, "save_steps": 1}
+        if model["kind"] == "vllm":
+            model |= {"model": "tiny", "base_url": url, "serve": None}
+    if isinstance(train["student"], dict):
+        kept = {"layers": [1]} if train["student"]["layers"] else {"fresh": {"hidden_size": 32}}
+        train["student"] |= {"model": str(student), **kept}
+    else:
+        train["student"] = str(student)
+    train |= {"batch_size": 4, "max_steps": 2, "save_steps": 1}
     train |= {"precision": "float32", "max_length": 512 if train["signal"] else 128}
     for part in (train, *train["phases"]):
         part["max_steps"] = 2

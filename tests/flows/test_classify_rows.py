@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.classify_rows import gather_rows, hold_out
+from flows.classify_rows import check_apart, gather_rows, hold_out
 from flows.classify_settings import LabelData
 from generators.errors import HeldOutError, InputError
 from tests.trainers.label_data import FAN, list_rows, make_row, write_rows
@@ -64,6 +64,25 @@ def test_texts_that_are_equal_but_for_case_and_space_are_one(tmp_path: Path) -> 
         assert {row.text.casefold()[:3] for row in train}.isdisjoint(
             {row.text.casefold()[:3] for row in held_out}
         )
+
+
+def test_rows_go_together_also_by_way_of_others(tmp_path: Path) -> None:
+    """One root has two texts, and one of these another root: all of it is one text."""
+    linked = [
+        make_row("One.", 8, root_id="a"),
+        make_row("Three.", 8, root_id="c"),
+        make_row("Two.", 8, root_id="a"),
+        make_row("two.", 2, root_id="b"),
+        make_row("Three.", 2, root_id="b", context=FAN),
+    ]
+    read = read_label_rows([write_rows(tmp_path / "a.parquet", [*linked, make_row("Four.", 8)])])
+    for seed in range(6):
+        train, held_out = hold_out(read.rows, 0.5, seed)
+        check_apart(train, held_out)
+        assert {len(train), len(held_out)} == {1, 5}
+    several = [make_row(f"Text {i}.", 8) for i in range(4)]
+    read = read_label_rows([write_rows(tmp_path / "b.parquet", several)])
+    assert len(hold_out(read.rows, 0.5, 0)[1]) == 2
 
 
 def test_named_held_out_files_must_have_other_texts(tmp_path: Path) -> None:

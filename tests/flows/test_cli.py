@@ -32,6 +32,8 @@ ARGUMENTS = {
     "rounds": "CONFIG",
     "annotate": "CONFIG",
     "classify": "CONFIG",
+    "cut": "MODEL FOLDER",
+    "export": "RUN|FOLDER FILE",
 }
 VERBS = list(ARGUMENTS)
 HEAVY = [

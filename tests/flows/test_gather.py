@@ -157,7 +157,8 @@ def test_training_is_told(facts: Facts, trained: Finished) -> None:
     assert (training.steps, training.rows, training.skipped) == (40, len(trained.rows()), 0)
     assert [(p.step, p.loss) for p in training.losses] == [(e["step"], e["loss"]) for e in lines]
     assert training.losses[-1].loss < training.losses[0].loss
-    assert (training.batch_size, training.learning_rate, training.precision) == (4, 1e-3, "float32")
+    assert (training.batch_sizes, training.learning_rates) == ((4,), (1e-3,))
+    assert training.precision == "float32"
 
 
 def test_evaluation_is_told(facts: Facts, trained: Finished) -> None:

@@ -1,5 +1,6 @@
 """A training's own configuration: what is wrong with it is said at its place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ import pytest
 
 from flows.annotate_settings import load_settings, parse_settings
 from flows.config import load_config
+from flows.run_settings import EmbeddedModel, VllmModel
 from flows.stage_settings import TrainStage
 from flows.stages.evaluate import list_arms
 from flows.teach_settings import TeachConfig, load_teaching
+from flows.training_settings import find_training_problems
 from generators.errors import ConfigError
+from generators.spending import Budget
 from tests.flows.small_run import write_config
 from tests.flows.taught import TERMS, add_evaluation, describe_teaching
+from trainers.added_losses import HiddenSettings
 
 Settings = dict[str, Any]
 HOSTED = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "big", **TERMS}
@@ -56,7 +61,8 @@ CASES: dict[str, tuple[Callable[[Settings], Any], list[str]]] = {
         lambda s: s["models"].update(big=SERVED),
         [
             "train.teacher: its logits are needed, so it must run in this process: name an "
-            "embedded model, or choose objective sft, or ask its server (signal: {kind: remote})"
+            "embedded model, or choose objective sft, or ask its server (signal: {kind: remote}, "
+            "or {kind: cached})"
         ],
     ),
     "an embedded teacher asked as a server": (
@@ -81,6 +87,36 @@ CASES: dict[str, tuple[Callable[[Settings], Any], list[str]]] = {
         [
             "train.signal: is written once for all phases, at one temperature: give them the same, "
             "or read the teacher as it is needed"
+        ],
+    ),
+    "two signals": (
+        lambda s: s["train"].update(
+            phases=[{"signal": CACHED | {"top_k": 5}}, {}, {"signal": CACHED}]
+        ),
+        ["train.phases.0.signal: is written once for all phases: let them keep the same"],
+    ),
+    "a server's signal at another temperature": (
+        lambda s: (
+            s["models"].update(big=SERVED) or s["train"].update(signal=CACHED, temperature=2.0)
+        ),
+        ["train.signal: a server tells its likeliest tokens at temperature 1: leave it at 1"],
+    ),
+    "a server's signal drawn": (
+        lambda s: (
+            s["models"].update(big=SERVED) or s["train"].update(signal=CACHED | {"kept": "sampled"})
+        ),
+        ["train.signal: a server tells its likeliest tokens, and none can be drawn: keep top"],
+    ),
+    "no examples of a phase": (
+        lambda s: (
+            s["train"].pop("teacher")
+            and s["train"].update(
+                phases=[{"signal": {"kind": "context", "examples": "nowhere.jsonl"}}]
+            )
+        ),
+        [
+            "train.phases.0.signal.examples: nowhere.jsonl: no such file (looked for it from "
+            f"{Path.cwd()})"
         ],
     ),
     "no examples": (
@@ -123,6 +159,57 @@ def test_a_dataset_of_another_run_may_come_later(tmp_path: Path) -> None:
     settings["dataset"] = str(tmp_path / "runs" / "demo" / "dataset")
     config = load_teaching(write_config(tmp_path / "taught.yaml", settings))
     assert config.models == {}
+
+
+@pytest.mark.parametrize(
+    ("train", "setting", "fault"),
+    [
+        (
+            {"hidden": {"pairs": [[99, 0]]}},
+            "train.hidden",
+            "hidden states: the student has no layer 99; its layers are 0 to 1",
+        ),
+        (
+            {"phases": [{}, {"hidden": {"pairs": [[0, 2]]}}]},
+            "train.phases.1.hidden",
+            "hidden states: the teacher has no layer 2; its layers are 0 to 1",
+        ),
+        (
+            {"student": {"layers": [1]}, "hidden": {"pairs": [[1, 1]]}},
+            "train.hidden",
+            "hidden states: the student has no layer 1; its layers are 0 to 0",
+        ),
+        (
+            {"student": {"fresh": {"hidden_size": 32}}, "hidden": {}, "processes": 2},
+            "train.hidden",
+            "hidden: a projection is learned, and 2 processes would each learn their own.\nTrain "
+            "in one process, or pair layers of one size without learned.",
+        ),
+    ],
+)
+def test_layers_that_are_not_there_are_told_before_anything_begins(
+    train: Settings, setting: str, fault: str, tiny_model_dir: Path, other_tiny_model_dir: Path
+) -> None:
+    student = {"model": str(tiny_model_dir), **train.get("student", {})}
+    whole = {"objective": "forward", "teacher": "big", **train, "student": student}
+    model = {"kind": "embedded", "model": str(other_tiny_model_dir), **TERMS}
+    models = {"big": EmbeddedModel.model_validate(model)}
+    stage = TrainStage.model_validate_json(json.dumps(whole))
+    assert list(find_training_problems(stage, models)) == [(setting, fault)]
+    fits = stage.model_copy(update={"hidden": HiddenSettings(), "phases": (), "processes": 1})
+    assert list(find_training_problems(fits, models)) == []
+
+
+@pytest.mark.parametrize("signal", [CACHED, {"kind": "remote"}])
+def test_what_a_teachers_server_is_asked_is_in_no_budget(signal: Settings) -> None:
+    stage = TrainStage.model_validate(
+        {"student": "nowhere/model", "objective": "forward", "teacher": "big", "signal": signal}
+    )
+    models = {"big": VllmModel.model_validate(SERVED)}
+    told = "what a teacher's server is asked to teach is not counted in a budget"
+    found = list(find_training_problems(stage, models, Budget(max_tokens=9)))
+    assert found == [("train.signal", f"{told}: take out one of them")]
+    assert list(find_training_problems(stage, models)) == []
 
 
 def test_kinds_are_told_apart(tmp_path: Path) -> None:

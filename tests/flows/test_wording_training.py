@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from flows.facts_learning import Arm, EvaluationFacts, SignalFacts
+from flows.glossary import name_measured
 from flows.intervals import Interval
-from flows.wording_training import describe_part, tell_signal, tell_teacher
+from flows.wording_training import describe_making, describe_part, tell_signal, tell_teacher
 from trainers.evaluate import wilson_interval
-from trainers.settings import ACROSS, POLICY, Objective, TrainSettings
+from trainers.settings import ACROSS, POLICY, Objective, Student, TrainSettings
 
 OWN: dict[str, Any] = {"rollouts": {"share": 1.0}}
 
@@ -32,6 +33,11 @@ OWN: dict[str, Any] = {"rollouts": {"share": 1.0}}
             "writes itself in 50\u202f% of the rows, else the rows'",
         ),
         (
+            {"objective": "reverse", "rollouts": {"serve": {}}},
+            "reverse KL on tokens that the student writes itself, a vLLM server writing with its "
+            "weights",
+        ),
+        (
             {"objective": "minillm", "rollouts": {"teacher_mix": 0.2}},
             "reverse KL by MiniLLM's policy gradient on tokens that the student and its teacher "
             "write together",
@@ -49,6 +55,15 @@ OWN: dict[str, Any] = {"rollouts": {"share": 1.0}}
 )
 def test_divergence_and_tokens_are_named_apart(settings: dict[str, Any], told: str) -> None:
     assert describe_part(TrainSettings.model_validate(settings)) == told
+
+
+def test_what_was_made_of_a_model_is_told() -> None:
+    assert describe_making(Student(model="m")) is None
+    assert describe_making(Student(model="m", layers=(0, 4))) == "layers 0, 4 of it"
+    assert describe_making(Student(model="m", layers=(2,))) == "layer 2 of it"
+    own = Student(model="m", fresh={}, seed=3, reuse_embeddings=False)
+    told = "untrained weights of seed 3, its configuration as it is"
+    assert describe_making(own) == told
 
 
 def test_every_objective_has_words() -> None:
@@ -119,3 +134,13 @@ def test_a_signal_tells_its_cost() -> None:
         tell_signal(signal.model_copy(update={"kept": "sampled"}))
         == f"{whole}drawn from the teacher"
     )
+
+
+def test_measures_are_told_in_one_order_and_pass_at_k_by_its_number() -> None:
+    figures = ("pass@4", "pass@1", "distinct_3", "nll")
+    assert list(name_measured(figures).items()) == [
+        ("nll", "nats per token of the rows"),
+        ("distinct_3", "distinct-3"),
+        ("pass@1", "pass@1"),
+        ("pass@4", "pass@4"),
+    ]

@@ -72,6 +72,7 @@ def test_command_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "VLLM_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     options = {"max_logprobs": None, "--dtype": "auto", "a": True, "b": False, "c": {"d": [1]}}
+    options |= {"e": "yes", "f": "no"}  # as YAML gives them
     served = SERVED.model_copy(update={"revision": "main", "key": "sk-1"})
     server = manage(tmp_path, served, options=options, env={"EXTRA": "1", "HF_HUB_OFFLINE": "0"})
     port = reach(server).url.rpartition(":")[2]
@@ -80,7 +81,7 @@ def test_command_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert start["argv"] == [
         *("serve", "/models/tiny", "--host", "127.0.0.1", "--served-model-name", "tiny"),
         *("--revision", "main", "--uvicorn-log-level", "warning", "--dtype", "auto", "--a"),
-        *("--no-b", "--c", '{"d": [1]}', "--port", port),
+        *("--no-b", "--c", '{"d": [1]}', "--e", "--no-f", "--port", port),
     ]
     assert start["env"] == {
         "VLLM_NO_USAGE_STATS": "1",
@@ -100,6 +101,19 @@ def test_key_that_only_stands_in_our_environment_is_not_the_servers(
     reach(server)
     server.stop()
     assert "VLLM_API_KEY" not in read_starts(tmp_path / "log")[0]["env"]
+
+
+def test_what_our_environment_says_of_ourselves_is_not_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that a worker of several starts would find our libraries, and a place among us."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RANK", "1")
+    server = manage(tmp_path)
+    reach(server)
+    server.stop()
+    told = read_starts(tmp_path / "log")[0]["env"]
+    assert told.keys().isdisjoint({"PYTHONPATH", "RANK"})
 
 
 def test_build_for_processors_gets_its_options(tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-WATCHED = ("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "VLLM_API_KEY", "EXTRA")
+WATCHED = (
+    *("VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "HF_HUB_OFFLINE", "VLLM_API_KEY", "EXTRA"),
+    *("VLLM_SERVER_DEV_MODE", "PYTHONPATH", "RANK"),
+)
 
 
 def make_environment(folder: Path, *, for_cpu: bool = False) -> str:
@@ -33,6 +36,12 @@ def read_starts(log: Path) -> list[dict[str, Any]]:
     """What each start of the stand-in was told."""
     lines = log.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def read_asked(log: Path) -> list[dict[str, Any]]:
+    """What the stand-in was asked at paths that other servers do not have."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line.partition("asked: ")[2]) for line in lines if "asked: " in line]
 
 
 def list_running(log: Path) -> list[int]:
@@ -62,6 +71,8 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--die-at", type=int, default=0)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--status", type=int, default=200)
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--logprob", type=float, default=-10.8)
     return parser.parse_known_args()[0]
 
 
@@ -81,7 +92,13 @@ class Handler(BaseHTTPRequestHandler):
             if Handler.asked == self.options.die_at and count_starts() <= self.options.deaths:
                 os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
-        self.reply(answer(body, self.options.name), self.options.status)
+        if self.path.startswith("/v1/"):
+            self.reply(answer(body, self.options), self.options.status)
+        else:
+            asked = {"path": self.path, "body": body}
+            print(f"\nasked: {json.dumps(asked)}", flush=True)
+            weights = body.get("kwargs", {}).get("weights_path", ".")
+            self.reply({"success": not self.options.busy}, 200 if Path(weights).is_dir() else 500)
 
     def reply(self, body: dict[str, Any], status: int = 200) -> None:
         text = json.dumps(body).encode()
@@ -95,12 +112,29 @@ class Handler(BaseHTTPRequestHandler):
         """The log is for what the tests read."""
 
 
-def answer(body: dict[str, Any], name: str) -> dict[str, Any]:
-    assert body["model"] == name
+def answer(body: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    assert body["model"] == options.name
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    if "prompt" in body:
+        return {"choices": [draw(body, options.logprob)], "usage": usage}
     asked = body["messages"][-1]["content"]
     said = {"role": "assistant", "content": f"{asked} -> {body['seed']}"}
-    usage = {"prompt_tokens": 7, "completion_tokens": 3}
     return {"choices": [{"index": 0, "message": said, "finish_reason": "stop"}], "usage": usage}
+
+
+def draw(body: dict[str, Any], logprob: float) -> dict[str, Any]:
+    """Tokens by the seed alone; of an even seed three, and an end token where there is room."""
+    most, seed = body["max_tokens"], body["seed"]
+    ids = [100 + seed % 1000 + i for i in range(most)]
+    ends = seed % 2 == 0 and most > 3
+    if ends:
+        ids = [*ids[:3], body["stop_token_ids"][0]]
+    return {
+        "text": "x",
+        "token_ids": ids,
+        "logprobs": {"token_logprobs": [logprob] * len(ids)},
+        "finish_reason": "stop" if ends else "length",
+    }
 
 
 def count_starts() -> int:
@@ -118,6 +152,7 @@ def main() -> None:
         "guard": os.getppid(),
         "pids": [os.getpid(), child.pid],
         "argv": sys.argv[1:],
+        "model": os.path.realpath(options.model),
         "env": env,
     }
     print(f"\n{json.dumps(told)}", flush=True)

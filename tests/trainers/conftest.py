@@ -7,9 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from transformers import AutoTokenizer, LlamaForCausalLM
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests.tiny_model import make_tiny_model, save_tiny_model
+from tests.trainers.two_tokenizers import make_byte_level
+from trainers.teachers import count_ids
 
 ANSWERS = {
     "What is 2 + 3?": "5",
@@ -37,6 +40,35 @@ def tiny_model() -> LlamaForCausalLM:
 def other_tiny_model_dir(small_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same architecture, other weights."""
     return save_tiny_model(tmp_path_factory.mktemp("other") / "model", small_model_dir, seed=1)
+
+
+def save_byte_level_model(folder: Path, seed: int = 0) -> Path:
+    """A model of a few hundred tokens, small enough for many whole trainings."""
+    tokenizer = make_byte_level()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=count_ids(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def byte_level_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_byte_level_model(tmp_path_factory.mktemp("bytes") / "model")
+
+
+@pytest.fixture(scope="session")
+def byte_level_teacher_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_byte_level_model(tmp_path_factory.mktemp("bytes") / "teacher", seed=1)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from generators.errors import ConfigError, InputError
+from trainers.adapters import add_adapters
 from trainers.added_losses import CorpusSettings, HiddenSettings
 from trainers.corpus import Corpus, hash_texts
 from trainers.distiller import Distiller
@@ -19,6 +20,7 @@ from trainers.hidden_states import state_distance
 from trainers.losses import cross_entropy
 from trainers.objectives import TeacherDivergence
 from trainers.rows import TokenRow, collate
+from trainers.settings import LoraSettings
 from trainers.teachers import LocalTeacher
 
 SIZE = 40
@@ -169,6 +171,27 @@ def test_projections_are_learned_at_the_rate_of_the_rest_and_kept(tmp_path: Path
     with pytest.raises(InputError, match="the projections of this training are lost"):
         fresh.restore(tmp_path)
     assert not any("projection" in name for name in student.state_dict())
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)], ids=["whole", "adapters"])
+def test_gradients_are_clipped_by_the_norm_of_all_that_is_trained(
+    lora: LoraSettings | None, tmp_path: Path
+) -> None:
+    """Plain gradient descent at rate 1 moves all weights together by the norm that is allowed."""
+    student, teacher = make_model(0), make_model(1)
+    hidden = make_hidden(student, teacher, learned=True, weight=50.0)
+    model = student if lora is None else add_adapters(student, lora)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    before = [weight.detach().clone() for weight in [*trained, *hidden.parameters]]
+    options = {"max_steps": 1, "optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.01}
+    distiller = make_distiller(model, tmp_path, teacher=teacher, hidden=hidden, **options)
+    distiller.train()
+    after = [*trained, *hidden.parameters]
+    moved = torch.stack([(a - b).norm() for a, b in zip(after, before, strict=True)]).detach()
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-2)
+    assert moved[len(trained) :].norm() > 5e-4  # the projections have their share of it
+    (norm,) = (entry["grad_norm"] for entry in distiller.state.log_history if "loss" in entry)
+    assert norm > 0.1
 
 
 def test_layers_that_cannot_be_followed_are_refused() -> None:

@@ -161,6 +161,38 @@ def test_a_window_cut_into_other_batches_gives_the_same_gradients(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_hinton_is_its_formula_row_by_row(
+    labelled: Path, tiny_model_dir: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Share, temperature and the rows' weights, in a window of two batches."""
+    alpha, heat = 0.3, 3.0
+    read = read_label_rows([labelled])
+    rows = encode_rows(read, tokenizer, LABELS, max_length=64, wants_label=True).rows[:3]
+    said = [[1.5, -0.5], [-2.0, 1.0], [0.3, 0.1]]
+    rows = [
+        row._replace(weight=0.5 + i, teacher_logits=logits)
+        for i, (row, logits) in enumerate(zip(rows, said, strict=True))
+    ]
+    model, _ = load_class_student(Student(model=str(tiny_model_dir)), LABELS)
+    torch.nn.init.normal_(model.score.weight, std=0.5, generator=torch.Generator().manual_seed(0))
+    hinton = {"objective": "hinton", "teacher": "t", "alpha": alpha, "temperature": heat}
+    trainer = make_trainer(model, rows, tmp_path, **hinton)
+    found = sum(
+        trainer.compute_loss(
+            model, collate_classes(part, pad_id=2), num_items_in_batch=torch.tensor(3 * len(LABELS))
+        ).item()
+        for part in (rows[:2], rows[2:])
+    )
+    expected = 0.0
+    for row, logits in zip(rows, said, strict=True):
+        q_C = model(input_ids=torch.tensor([row.input_ids])).logits[0].double()
+        p_C = (torch.tensor(logits).double() / heat).softmax(dim=-1)
+        kl = (p_C * (p_C.log() - (q_C / heat).log_softmax(dim=-1))).sum()
+        majority = -q_C.log_softmax(dim=-1)[row.label]
+        expected += row.weight * (alpha * heat**2 * kl + (1 - alpha) * majority).item() / 3
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_padding_changes_no_prediction(soft: Finished, labelled: Path) -> None:
     """Also where the padding's own token stands in a text."""
     model, tokenizer = load_trained_classifier(str(soft.result.output))

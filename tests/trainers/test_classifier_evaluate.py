@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from generators.errors import ConfigError
-from trainers.classifier_evaluate import find_prior, measure_ece, score_classes
+from trainers.classifier_evaluate import find_prior, score_classes
 from trainers.label_losses import NO_LABEL
 
 PROBS_NC = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]])
@@ -52,12 +52,14 @@ def test_predictions_and_rows_must_be_as_many() -> None:
         score_classes(PROBS_NC.log(), PROBS_NC, [0, 1])
 
 
-def test_ece_is_the_gap_of_each_bin_by_its_share() -> None:
+def test_ece_is_the_gap_of_each_of_ten_bins_by_its_share() -> None:
     confidence_N = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.62, 0.68])
-    right_N = torch.tensor([True, True, True, False, True, False])
+    right = [True, True, True, False, True, False]
+    q_NC = torch.stack([confidence_N, 1 - confidence_N], dim=1)
+    labels = [0 if one else 1 for one in right]
     expected = (abs(3 - 4 * 0.95) + abs(1 - (0.62 + 0.68))) / 6
-    assert measure_ece(confidence_N, right_N) == pytest.approx(expected, abs=1e-6)
-    assert measure_ece(torch.tensor([1.0]), torch.tensor([True])) == pytest.approx(0)
+    score = score_classes(q_NC.log(), torch.full((6, 2), 0.5), labels)
+    assert score.ece == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_prior_is_the_weighted_mean_and_never_nothing() -> None:

@@ -1,8 +1,18 @@
 from typing import Any
 
+import pytest
 import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from trainers.logits import compute_logits, find_predicting_positions, group_by_length
+from generators.errors import InputError
+from trainers.logits import (
+    Layout,
+    compute_hidden,
+    compute_logits,
+    find_head_weight,
+    find_predicting_positions,
+    group_by_length,
+)
 
 
 def test_a_target_is_predicted_from_the_token_before_it() -> None:
@@ -46,6 +56,42 @@ def check_grouped(tiny_model: Any, lengths: list[int], seen: list[int]) -> None:
     assert widths == seen
     full_BTV = tiny_model(input_ids=ids_BT, attention_mask=mask_BT).logits
     torch.testing.assert_close(chosen_NV, full_BTV[positions_BT])
+
+
+@pytest.mark.parametrize("layout", ["grouped", "packed"])
+def test_padding_before_a_rows_tokens_is_refused(tiny_model: Any, layout: Layout) -> None:
+    ids_BT, mask_BT = torch.tensor([[2, 7, 8], [7, 8, 9]]), torch.tensor([[0, 1, 1], [1, 1, 1]])
+    for read in (compute_logits, compute_hidden):
+        with pytest.raises(InputError, match="a row's padding stands before its tokens"):
+            read(tiny_model, ids_BT, mask_BT, mask_BT.bool(), layout)
+
+
+@pytest.mark.parametrize("cap", [None, 5.0, 30.0, 200.0])
+def test_a_cap_is_noticed_though_untrained_logits_are_far_below_it(cap: float | None) -> None:
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        final_logit_softcapping=cap,
+    )
+    model = Gemma2ForCausalLM(config)
+    with torch.no_grad():
+        assert model(input_ids=torch.arange(40)[None]).logits.abs().max() < 1
+    weight = find_head_weight(model)
+    assert weight is (model.lm_head.weight if cap is None else None)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (4.0, 0.0), (1.0, 0.01)])
+def test_what_follows_the_head_is_noticed(tiny_model: Any, scale: float, shift: float) -> None:
+    tiny_model.lm_head.register_forward_hook(lambda _, args, out: out / scale + shift)
+    plain = (scale, shift) == (1.0, 0.0)
+    for model in (tiny_model, tiny_model.bfloat16()):
+        assert find_head_weight(model) is (model.lm_head.weight if plain else None)
 
 
 def test_grouping_by_length() -> None:

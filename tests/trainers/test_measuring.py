@@ -1,17 +1,22 @@
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from generators.embedded import LoadedModel
 from generators.errors import ConfigError
-from trainers.measuring import part_rows
+from trainers.evaluate import pass_at_k
+from trainers.measuring import Measurer, Subject, part_rows
 from trainers.metrics import read_metrics
 from trainers.rows import TokenRow, TokenRows
-from trainers.settings import TrainResult, TrainSettings
+from trainers.settings import MeasureSettings, TrainResult, TrainSettings
+from trainers.teachers import count_ids
 from trainers.train import train_student
 
 PLAIN: dict[str, Any] = {
@@ -73,6 +78,45 @@ def test_a_student_is_measured_at_the_start_now_and_then_and_at_the_end(
     assert [look["evaluation"]["pass@1"][0] for look in looks] == [share] * 3
 
 
+def test_pass_at_1_is_greedy_and_pass_at_k_of_so_many_draws(
+    tiny_model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Over the prompts, each judged once by its greedy answer; nobody needs a teacher for it."""
+    prompts = [[504, 1, 77], [600, 42]]
+    rows = [TokenRow([*prompt, 9, 9], len(prompt)) for prompt in (*prompts, prompts[0], [7, 8, 9])]
+    checks = ["first", "second", "first", None]
+    asked: list[tuple[str, str]] = []
+
+    def verify(check: str, completion: str) -> bool:
+        asked.append((check, completion))
+        return len(asked) in (2, 3, 6)
+
+    measurer = Measurer(
+        MeasureSettings(rows=4, k=2, max_new_tokens=4),
+        Subject(LoadedModel(tiny_model, tokenizer), None, count_ids(tokenizer), 64, 0),
+        TokenRows(rows, {}, checks),
+        tmp_path,
+        lambda line: None,
+        verify,
+    )
+    found = measurer.measure()
+    greedy = [
+        tiny_model.generate(torch.tensor([ids]), max_new_tokens=4, do_sample=False)[0, len(ids) :]
+        for ids in prompts
+    ]
+    told = [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in greedy]
+    assert asked[:2] == [("first", told[0]), ("second", told[1])]
+    assert Counter(check for check, _ in asked[2:]) == {"first": 4, "second": 2}
+    assert len({completion for check, completion in asked[2:] if check == "first"}) == 4
+    assert found["pass@1"][0] == 1 / 2
+    # of the first one's four draws the first is right (call 3), of the second's two the last
+    assert found["pass@2"][0] == pytest.approx((pass_at_k(4, 1, 2) + pass_at_k(2, 1, 2)) / 2)
+    assert found["pass@2"][1] <= found["pass@2"][0] <= found["pass@2"][2]
+    assert found["distinct_1"] <= found["distinct_2"] <= found["distinct_3"] <= 1
+    assert {"length", "repetition", "ended", "nll"} <= found.keys()
+    assert "teacher_nll" not in found
+
+
 def test_the_best_student_is_kept_and_a_training_that_no_longer_helps_ends(
     dataset: Path, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +164,7 @@ def test_a_metric_that_cannot_be_had_is_refused(
 
 
 def test_all_rows_of_a_prompt_are_kept_together() -> None:
-    rows = [TokenRow([p, 9, i], 1) for i, p in enumerate([1, 2, 1, 3, 2, 1])]
+    rows = [TokenRow([p, 9, i], 2) for i, p in enumerate([1, 2, 1, 3, 2, 1])]
     parted = part_rows(TokenRows(rows, {"empty_prompt": 1}, list("abcdef")), 2)
     assert len(parted.kept.rows) >= 2
     prompts = [{row.input_ids[0] for row in part.rows} for part in parted]
@@ -128,3 +172,15 @@ def test_all_rows_of_a_prompt_are_kept_together() -> None:
     assert {*parted.train.checks, *parted.kept.checks} == {*"abcdef"}
     with pytest.raises(ConfigError, match=r"measure\.rows 6: the dataset has 6 rows in all"):
         part_rows(TokenRows(rows, {}), 6)
+
+
+def test_windows_of_plain_text_are_kept_one_by_one() -> None:
+    """They have no prompt in common, though all begin alike; equal ones go the same way."""
+    texts = [TokenRow([1, i, i + 1], 1) for i in range(40)]
+    parted = part_rows(TokenRows([*texts, texts[0]], {}), 4)
+    assert len(parted.kept.rows) in (4, 5)
+    kept, train = (
+        {tuple(row.input_ids) for row in part.rows} for part in (parted.kept, parted.train)
+    )
+    assert kept & train == set()
+    assert len(kept | train) == 40

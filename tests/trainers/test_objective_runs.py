@@ -183,7 +183,7 @@ def test_a_training_of_several_parts_goes_on_as_if_it_had_not_been_broken_off(
 def test_all_of_a_cached_teacher_teaches_what_the_teacher_does(
     dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    """The probabilities of all tokens, in half precision."""
+    """The probabilities of all tokens, in half precision, softened by a temperature."""
     found: dict[str, list[float]] = {}
     for name, way in (
         ("online", {}),
@@ -191,7 +191,7 @@ def test_all_of_a_cached_teacher_teaches_what_the_teacher_does(
     ):
         losses: list[float] = found.setdefault(name, [])
         train_student(
-            make_settings({"objective": "forward", **way}),
+            make_settings({"objective": "forward", "temperature": 2.0, **way}),
             dataset,
             str(tiny_model_dir),
             tmp_path / name,
@@ -273,7 +273,7 @@ def test_texts_cannot_be_aligned(objective: str, foreign_dir: Path, tiny_model_d
             {"objective": "importance", "rollouts": {"temperature": 0.7}},
             "known at temperature 1 and top_p 1 only",
         ),
-        ({"objective": "sft", "ce_weight": 0.5}, "objective sft mixes nothing in"),
+        ({"objective": "sft", "ce_weight": 0.5}, "ce_weight: objective sft does not read it"),
         (
             {"objective": "reinforce", "rollouts": {"buffer": 8}},
             "reinforce learns from fresh tokens only",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trainers.prefixes import StudentPrefixes, split_batch
+from trainers.rollouts import sample_rollouts, seed_rollouts
 from trainers.rows import TokenRow, collate, encode_row
 from trainers.settings import RolloutSettings
 
@@ -21,7 +22,7 @@ def make_prefixes(model: Any, tokenizer: Any, **settings: Any) -> StudentPrefixe
     return StudentPrefixes(
         model,
         tokenizer,
-        RolloutSettings(**({"max_new_tokens": 5} | settings)),
+        RolloutSettings.model_validate({"max_new_tokens": 5} | settings),
         pad_id=2,
         max_length=128,
         seed=7,
@@ -90,6 +91,43 @@ def test_a_row_without_a_completion_is_always_written(
     prefixes = make_prefixes(tiny_model, tokenizer, share=0.0)
     renewed = prefixes.renew([collate(bare, pad_id=2)], step=0)
     assert all(len(row.input_ids) > row.prompt_length for row in list_rows(renewed))
+
+
+@pytest.mark.parametrize("how", [{"temperature": 0.05}, {"top_p": 0.001}, {"max_new_tokens": 2}])
+def test_the_student_writes_as_the_settings_say(
+    how: dict[str, Any], batches: list[dict[str, Tensor]], tiny_model: Any, tokenizer: Any
+) -> None:
+    rows = list_rows(batches)
+    options: dict[str, Any] = {"max_new_tokens": 5} | how
+    expected = sample_rollouts(
+        tiny_model,
+        tokenizer,
+        [row.input_ids[: row.prompt_length] for row in rows],
+        seed_rollouts(7, 3, range(len(rows))),
+        weights=[row.weight for row in rows],
+        max_length=128,
+        **options,
+    )
+    renewed = make_prefixes(tiny_model, tokenizer, **how).renew(batches, step=3)
+    assert list_rows(renewed) == [one.row for one in expected]
+    plain = make_prefixes(tiny_model, tokenizer).renew(batches, step=3)
+    assert list_rows(plain) != list_rows(renewed)
+
+
+def test_old_completions_are_as_young_as_the_settings_say_and_are_not_told_as_written(
+    batches: list[dict[str, Tensor]], tiny_model: Any, tokenizer: Any
+) -> None:
+    row = split_batch(batches[0])[0]
+    one = [collate([row], pad_id=2)]
+    prefixes = make_prefixes(tiny_model, tokenizer, buffer=4, reuse=0.9, max_age=2)
+    written = list_rows(prefixes.renew(one, step=0))
+    assert prefixes.figures.keys() == {"rollout_tokens", "rollouts_ended"}
+    assert list_rows(prefixes.renew(one, step=2)) == written  # from the buffer
+    assert prefixes.figures == {}
+    fresh = list_rows(prefixes.renew(one, step=3))
+    assert fresh != written
+    assert fresh == list_rows(make_prefixes(tiny_model, tokenizer).renew(one, step=3))
+    assert prefixes.figures.keys() == {"rollout_tokens", "rollouts_ended"}
 
 
 def test_the_buffer_goes_with_a_checkpoint(

@@ -16,11 +16,12 @@ from transformers import AutoConfig
 
 from generators.errors import ConfigError, InputError, RunError
 from tests.generators.vllm_stand_in import make_environment, read_asked, read_starts
-from trainers.launch import find_function, listen, train_in_processes
+from trainers.launch import Work, find_function, listen, train_in_processes
 from trainers.metrics import read_metrics
 from trainers.prefixes import number_rows
 from trainers.settings import Student, TrainSettings
 from trainers.train import train_student
+from trainers.worker import _train as train_in_worker
 
 PLAIN: dict[str, Any] = {
     "learning_rate": 1e-3,
@@ -202,7 +203,7 @@ def test_a_worker_that_dies_is_told_of_with_its_last_lines(tmp_path: Path) -> No
 def test_a_worker_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     """It waits for a second worker, who never comes, until its input ends."""
     work = {"settings": {}, "dataset": "none", "student": {"model": "none"}, "output": "none"}
-    work |= {"teacher": None, "signal": None, "verify": None, "metrics": None}
+    work |= {"teacher": None, "teacher_id": None, "signal": None, "verify": None, "metrics": None}
     work["meeting_place"] = str(tmp_path / "meeting")
     with subprocess.Popen(
         [sys.executable, "-m", "trainers.worker"],
@@ -214,6 +215,30 @@ def test_a_worker_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
         worker.stdin.write(json.dumps(work) + "\n")
         worker.stdin.close()
         assert worker.wait(timeout=60) == 1
+
+
+def test_workers_are_told_what_a_teacher_elsewhere_is_called(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They find its signal by that name, and have no client of its server."""
+    known = {"teacher": "tiny", "teacher_id": "tiny@1", "signal": tmp_path / "signal"}
+    heard: list[dict[str, Any]] = []
+
+    def begin(work: Work, logs: list[Path]) -> None:
+        heard.append(known | {name: getattr(work, name) for name in known})
+        train_in_worker(work, sys.stdout)
+
+    def learn(*_: Any, **given: Any) -> None:
+        heard.append({name: given[name] for name in known})
+        raise RunError("enough")
+
+    monkeypatch.setattr("trainers.launch._start_workers", begin)
+    monkeypatch.setattr("trainers.train.train_student", learn)
+    monkeypatch.setattr("trainers.processes.join_processes", lambda place: 1)
+    student = Student(model=str(places.student))
+    with pytest.raises(RunError, match="enough"):
+        train_in_processes(TrainSettings(processes=2), places.dataset, student, tmp_path, **known)
+    assert heard == [known, known]
 
 
 def test_rows_are_numbered_as_one_process_would_number_them() -> None:

@@ -9,7 +9,14 @@ import torch
 from generators.embedded import render_chat
 from generators.errors import ConfigError, InputError
 from generators.records import Message
-from trainers.rows import TokenRow, UnusableRow, collate, encode_row, load_rows
+from trainers.rows import (
+    TokenRow,
+    UnusableRow,
+    collate,
+    encode_prompt,
+    encode_row,
+    load_rows,
+)
 
 USER = {"role": "user", "content": "What is 2 + 3?"}
 ANSWER = {"role": "assistant", "content": "It is 5."}
@@ -101,6 +108,15 @@ def test_load_rows_counts_what_it_leaves_out(tmp_path: Path, tokenizer: Any) -> 
     loaded = load_rows(tmp_path, tokenizer, max_length=128)
     assert loaded.skipped == {"empty_completion": 1, "longer_than_window": 2}
     assert [row.weight for row in loaded.rows] == [0.25]
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.5, "heavy", True])
+def test_a_weight_that_is_none_is_refused(tokenizer: Any, weight: Any) -> None:
+    row = {"prompt": [USER], "completion": [ANSWER], "weight": weight}
+    for encode in (encode_row, encode_prompt):
+        with pytest.raises(UnusableRow, match="malformed_weight"):
+            encode(row, tokenizer, max_length=512)
+        assert encode(row | {"weight": 0}, tokenizer, max_length=512).weight == 0.0
 
 
 def test_load_rows_names_a_missing_column(tmp_path: Path, tokenizer: Any) -> None:

@@ -1,8 +1,6 @@
 """Whole trainings whose teacher is not one model in this process: several, or a server."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,12 @@ from safetensors.torch import load_file
 
 from generators.errors import ConfigError, InputError
 from generators.vllm_client import VllmClient, VllmSettings
-from tests.generators.loopback import Call, LoopbackServer
-from tests.tiny_model import make_tiny_model, save_tiny_model
+from tests.generators.loopback import LoopbackServer
+from tests.tiny_model import save_tiny_model
+from tests.trainers.scoring_server import serve_scores
 from trainers.remote_teacher import SAMPLE
 from trainers.settings import TrainSettings
+from trainers.signal_store import SignalStore
 from trainers.train import train_student
 
 PLAIN: dict[str, Any] = {
@@ -123,43 +123,18 @@ def test_a_row_that_no_teacher_is_named_for_is_told_of(
         learn(make_settings(), by_domain, tiny_model_dir, tmp_path / "b", teacher=teachers)
 
 
-@contextmanager
-def serve(tokenizer: Any, seed: int, shift: int = 0) -> Iterator[LoopbackServer]:
-    """The tiny model of a seed behind a URL, as vLLM serves one; `shift` spoils its tokenizer."""
-    model = make_tiny_model(seed).eval()
-
-    @torch.no_grad()
-    def score(call: Call) -> dict[str, Any]:
-        prompt, top = call.body["prompt"], call.body["prompt_logprobs"]
-        ids = prompt
-        if isinstance(prompt, str):
-            ids = [id + shift for id in tokenizer(prompt, add_special_tokens=False)["input_ids"]]
-        log_probs_TV = model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
-        places: list[dict[str, Any] | None] = [None]
-        for log_probs_V, own in zip(log_probs_TV, ids[1:], strict=False):
-            best = log_probs_V.topk(top).indices.tolist()
-            told = [*best, own] if own not in best else best
-            places.append({str(i): {"logprob": float(log_probs_V[i]), "rank": 1} for i in told})
-        choice = {"text": "x", "prompt_token_ids": ids, "prompt_logprobs": places}
-        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
-        return {"choices": [choice], "usage": usage}
-
-    with LoopbackServer(rule=score) as server:
-        yield server
-
-
 def find_client(server: LoopbackServer) -> VllmClient:
     settings = VllmSettings(base_url=server.url, model="tiny", deadline_s=60)
     return VllmClient(settings, model_id="tiny@1")
 
 
 def test_a_server_teaches_on_the_rows_what_a_cache_of_its_model_does(
-    tokenizer: Any, dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     cached = make_settings(signal={"kind": "cached", "top_k": 20})
     teacher = str(other_tiny_model_dir)
     expected, _ = learn(cached, dataset, tiny_model_dir, tmp_path / "cached", teacher=teacher)
-    with serve(tokenizer, seed=1) as server:
+    with serve_scores(other_tiny_model_dir) as server:
         found, after = learn(
             make_settings(signal=REMOTE),
             dataset,
@@ -174,8 +149,40 @@ def test_a_server_teaches_on_the_rows_what_a_cache_of_its_model_does(
     assert len(server.calls) == 1 + 2 * 8
 
 
+def test_a_server_writes_the_cache_that_its_model_would(
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """Asked once for each row; afterwards nobody is, and the rows are found by its name."""
+    settings = make_settings(signal={"kind": "cached", "top_k": 20})
+    teacher = str(other_tiny_model_dir)
+    expected, _ = learn(settings, dataset, tiny_model_dir, tmp_path / "local", teacher=teacher)
+    known: dict[str, Any] = {"teacher": "tiny", "teacher_id": "tiny@1"}
+    with serve_scores(other_tiny_model_dir) as server:
+        found, _ = learn(
+            settings,
+            dataset,
+            tiny_model_dir,
+            tmp_path / "served",
+            make_scorer=lambda: find_client(server),
+            **known,
+        )
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert len(server.calls) == 1 + 8
+    signal = tmp_path / "served" / "signal"
+    header = SignalStore(signal).header
+    assert (header.source.teacher, header.precision) == ("tiny@1", None)
+    own = SignalStore(tmp_path / "local" / "signal").header
+    assert (own.precision, own.cut) == ("float32", header.cut)
+    place = tmp_path / "again"
+    again, _ = learn(settings, dataset, tiny_model_dir, place, signal=signal, **known)
+    assert again == found
+    other = known | {"teacher_id": "tiny@2"}
+    with pytest.raises(ConfigError, match="no client for the teacher's server"):
+        learn(settings, dataset, tiny_model_dir, tmp_path / "other", signal=signal, **other)
+
+
 def test_a_server_scores_what_the_student_has_drawn_as_its_model_does(
-    tokenizer: Any, dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     """The drawn tokens' own log-probabilities, likely or not."""
     way = {"objective": "importance", "rollouts": WRITTEN}
@@ -183,7 +190,7 @@ def test_a_server_scores_what_the_student_has_drawn_as_its_model_does(
     expected, _ = learn(
         make_settings(**way), dataset, tiny_model_dir, tmp_path / "local", teacher=teacher
     )
-    with serve(tokenizer, seed=1) as server:
+    with serve_scores(other_tiny_model_dir) as server:
         found, _ = learn(
             make_settings(signal=REMOTE, **way),
             dataset,
@@ -196,10 +203,10 @@ def test_a_server_scores_what_the_student_has_drawn_as_its_model_does(
 
 
 def test_a_server_of_another_vocabulary_is_refused(
-    tokenizer: Any, dataset: Path, tiny_model_dir: Path, tmp_path: Path
+    dataset: Path, tiny_model_dir: Path, other_tiny_model_dir: Path, tmp_path: Path
 ) -> None:
     with (
-        serve(tokenizer, seed=1, shift=1) as server,
+        serve_scores(other_tiny_model_dir, shift=1) as server,
         pytest.raises(ConfigError, match="do not share a vocabulary"),
     ):
         learn(

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from generators.errors import ConfigError, RunError
 from tests.tiny_model import make_tiny_model
 from trainers.fresh_models import Value, make_fresh, override_config
 from trainers.settings import Student
-from trainers.students import keep_layers, load_student, save_cut
+from trainers.students import check_student, keep_layers, load_student, save_cut
 
 IDS_BT = torch.tensor([[504, 3575, 282, 4649, 314]])
 
@@ -176,8 +177,22 @@ def test_what_depends_on_a_changed_value_follows_it() -> None:
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(tiny_model_dir: Path) -> None:
     student = Student(model=str(tiny_model_dir), fresh={"vocab_size": 1000})
-    with pytest.raises(ConfigError, match="the student has logits for 1,000 ids"):
-        load_student(student)
+    for refuse in (load_student, check_student):
+        with pytest.raises(ConfigError, match=r"fresh\.vocab_size 1000: .* knows 49,152 ids"):
+            refuse(student)
+
+
+def test_a_student_is_checked_without_its_weights(tiny_model_dir: Path, tmp_path: Path) -> None:
+    for file in tiny_model_dir.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    model = str(tmp_path)
+    check_student(Student(model=model, layers=(0, 1)))
+    check_student(Student(model=model, fresh={"hidden_size": 32, "vocab_size": 50000}))
+    for made in ({"layers": (0, 2)}, {"fresh": {"hidden_size": 66}}, {"fresh": {"layers": 1}}):
+        with pytest.raises(ConfigError):
+            check_student(Student.model_validate({"model": model, **made}))
+    for elsewhere in (str(tmp_path / "none"), "my-org/my-model"):
+        check_student(Student(model=elsewhere, layers=(90,)))
 
 
 def test_a_fresh_student_is_saved_as_a_model_that_loads(
