@@ -70,7 +70,8 @@ def describe_claim(letter: str, result: ClaimResult) -> list[str]:
     lines = [f"## ({letter}) {result.claim}", "", result.setting, ""]
     for table in result.tables:
         lines += [*table, ""]
-    lines += [*list_contrasts(result.contrasts), "", f"**{result.verdict}** {result.remarks}", ""]
+    told = f"**{result.verdict}** {result.remarks}".rstrip()
+    lines += [*list_contrasts(result.contrasts), "", told, ""]
     if result.picture is not None:
         lines += [f"![{result.claim}](../../docs/pictures/{result.picture})", ""]
     return lines
