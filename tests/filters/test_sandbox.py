@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -274,18 +275,17 @@ def test_a_machine_without_bubblewrap_says_what_to_type(
     assert find_obstacle.__wrapped__() == f"not installed: {missing}; type: make system"
 
 
-def test_a_machine_that_forbids_namespaces_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refusing = tmp_path / "bwrap"
-    refusing.write_text(
-        "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
-    )
-    refusing.chmod(0o755)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
+def test_a_machine_that_forbids_namespaces_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:  # others than its owner must come to the program
+        folder = Path(name)
         folder.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert find_obstacle.__wrapped__() == (
-        "bubblewrap fails: bwrap: setting up uid map: Permission denied; "
-        "allow user namespaces, or update it (make system)"
-    )
+        refusing = folder / "bwrap"
+        refusing.write_text(
+            "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
+        )
+        refusing.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        assert find_obstacle.__wrapped__() == (
+            "bubblewrap fails: bwrap: setting up uid map: Permission denied; "
+            "allow user namespaces, or update it (make system)"
+        )
