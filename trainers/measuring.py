@@ -51,16 +51,15 @@ def part_rows(data: TokenRows, count: int) -> Parted:
     """Keep rows from the training: drawn by their prompts, and with all rows of those prompts, so
     that nothing is measured on a prompt that was learned. Windows of plain text, which have none,
     are drawn each by itself. Raises ConfigError where none is left."""
-    prompts = {_prompt(row) for row in data.rows}
-    order = sorted(prompts, key=lambda ids: draw_seed("measure", *ids))
-    chosen: set[tuple[int, ...]] = set()
-    kept, rest = [], list(range(len(data.rows)))
-    for prompt in order:
-        if len(kept) >= count:
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for i, row in enumerate(data.rows):
+        by_prompt.setdefault(_prompt(row), []).append(i)
+    chosen: set[int] = set()
+    for prompt in sorted(by_prompt, key=lambda ids: draw_seed("measure", *ids)):
+        if len(chosen) >= count:
             break
-        chosen.add(prompt)
-        kept = [i for i, row in enumerate(data.rows) if _prompt(row) in chosen]
-    rest = [i for i in rest if _prompt(data.rows[i]) not in chosen]
+        chosen.update(by_prompt[prompt])
+    kept, rest = sorted(chosen), [i for i in range(len(data.rows)) if i not in chosen]
     if len(kept) < count or not rest:
         raise ConfigError(
             f"measure.rows {count}: the dataset has {len(data.rows)} rows in all.\n"

@@ -19,8 +19,9 @@ import torch
 
 from generators.clients import Sampling, draw_seed
 from generators.decoding import Decoded, Mixture, decode_batch
-from generators.embedded import Precision, computes_in_bfloat16, find_end_ids
+from generators.embedded import Precision, find_end_ids
 from generators.errors import ConfigError
+from trainers.precision import find_precision
 from trainers.rows import TokenRow
 from trainers.teachers import count_ids
 
@@ -174,7 +175,7 @@ def reading(models: Sequence[Any], precision: Precision) -> Iterator[None]:
     no gradient, so a training step around this call has no use for them.
     """
     training = [part for model in models for part in model.modules() if part.training]
-    half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16())
+    half = find_precision(precision) == "bfloat16"
     for model in models:
         model.eval()
     try:

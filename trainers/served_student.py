@@ -19,13 +19,14 @@ from pathlib import Path
 import torch
 
 from generators.clients import Failure, Sampling
-from generators.embedded import LoadedModel, Precision, computes_in_bfloat16, find_end_ids
+from generators.embedded import LoadedModel, Precision, find_end_ids
 from generators.errors import ConfigError, EndpointError
 from generators.vllm_client import ManagedVllmClient, VllmSettings
 from generators.vllm_samples import Draw, SampledTokens
 from generators.vllm_server import ServeSettings, check_environment
 from generators.vllm_weights import DEVELOPMENT, load_weights
 from trainers.adapters import find_own_model, gather_merged
+from trainers.precision import find_precision
 from trainers.processes import ask_first, is_first
 from trainers.rollout_settings import KEPT_OPTIONS, RolloutSettings
 from trainers.rollouts import Rollout, check_rooms, reading
@@ -61,8 +62,7 @@ class ServedStudent:
         self.student, self.settings, self.folder = student, settings, folder
         self.max_length = max_length
         self.precision: Precision = precision
-        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16())
-        ours = {"dtype": "bfloat16" if half else "float32", "max-model-len": max_length}
+        ours = {"dtype": find_precision(precision), "max-model-len": max_length}
         self._serve = settings.serve
         self._options = {**ours, **settings.serve.options, **KEPT_OPTIONS}
         self._dtype = torch.bfloat16 if self._options["dtype"] == "bfloat16" else torch.float32

@@ -17,12 +17,12 @@ import torch
 from pydantic_core import to_jsonable_python
 from transformers import TrainerCallback, TrainingArguments
 
-from generators.embedded import computes_in_bfloat16
 from generators.errors import RunError
 from generators.records import Record
 from trainers.checkpoints import commit_checkpoint, flush, publish_folder
 from trainers.classifier_settings import ClassifierSettings
 from trainers.metrics import append_metrics
+from trainers.precision import find_precision
 from trainers.processes import wait_for_all
 from trainers.rows import find_parquet_files
 from trainers.settings import Student, TrainSettings
@@ -85,9 +85,7 @@ def make_arguments(
 ) -> TrainingArguments:
     """transformers' arguments for these settings; `TrainingPace` says when to log and to save."""
     schedules = {"constant": "constant_with_warmup"}
-    bf16 = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and computes_in_bfloat16()
-    )
+    bf16 = find_precision(settings.precision) == "bfloat16"
     sharded = isinstance(settings, TrainSettings) and settings.sharded
     arguments = TrainingArguments(
         output_dir=str(checkpoints),

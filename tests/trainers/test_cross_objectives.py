@@ -63,7 +63,7 @@ SHARES: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-def compare_with_plain(objective: Any, across: Any, *, dense: bool, expect: Any) -> None:
+def check_against_formula(objective: Any, across: Any, *, dense: bool, expect: Any) -> None:
     """Values and weighted gradients beside those of the formula on all logits."""
     reading, states_ND, head_VD = make_reading(across, dense=dense)
     loss_N = objective.compute_losses(reading, WEIGHTS_N, 2)
@@ -85,7 +85,7 @@ def test_aligned_is_its_formula(options: dict[str, Any], share: float, dense: bo
         at_last_N = torch.zeros(N, dtype=ce_N.dtype).index_add(0, LAST_C, loss_C)
         return share * ce_N + (1 - share) * at_last_N
 
-    compare_with_plain(
+    check_against_formula(
         ChunkObjective(temperature=20.0, **options), CHUNKS, dense=dense, expect=expect
     )
 
@@ -111,7 +111,7 @@ def test_uld_is_its_formula(
         return share * ce_N + (1 - share) * at_token_N
 
     objective = SortedObjective(temperature=2.0, **options)
-    compare_with_plain(objective, across, dense=dense, expect=expect)
+    check_against_formula(objective, across, dense=dense, expect=expect)
 
 
 def make_row(answer: str) -> dict[str, Any]:
