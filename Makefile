@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # The build of torch: cpu, or a CUDA one such as cu128 (see https://docs.astral.sh/uv/guides/integration/pytorch/).
 TORCH ?= cpu
-# Debian's packages that tests want: a PostgreSQL server for the journal's, and the sandbox for code.
-SYSTEM_PACKAGES := bubblewrap postgresql
+# Debian's packages that tests want: a PostgreSQL server for the journal's, the sandbox for code, and the
+# browser for the viewer's.
+SYSTEM_PACKAGES := bubblewrap chromium postgresql
 # With wheels of torch on this machine (pip's PIP_FIND_LINKS) uv takes them from there.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 TORCH_OPTIONS := $(if $(PIP_FIND_LINKS),,--torch-backend $(TORCH))

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from paired import describe_machine, write_result
 
+from flows.conduct import PlainConductor
 from flows.config import load_config
 from flows.console import Console
 from flows.facts import Facts
 from flows.facts_sampling import ComparisonFacts
 from flows.gather import gather_facts
 from flows.intervals import Interval
-from flows.pipeline import PlainConductor, conduct
+from flows.pipeline import conduct
 from flows.work import open_context
 from trainers.settings import Student
 from trainers.students import save_cut
@@ -34,7 +35,7 @@ def run(file: Path) -> Facts:
     """Begin or finish the run of a configuration, and gather what it has to say."""
     config = load_config(file)
     directory = conduct(config, Console(), PlainConductor())
-    with open_context(directory.root, config, cycle=1) as context:
+    with open_context(directory.root, config) as context:
         return gather_facts(context)
 
 

@@ -4,11 +4,13 @@ from typing import Any
 
 from flows.annotate_card import tell_annotation
 from flows.annotate_settings import load_annotation
-from flows.distill import THREADS, conduct_in_tasks, flow, publish_summary
+from flows.distill import THREADS, conduct_in_tasks, flow
+from flows.notify import HOOKS
+from flows.run_artifacts import publish_summary
 from flows.stages.soft_labels import read_figures
 
 
-@flow(name="annotate", task_runner=THREADS)
+@flow(name="annotate", task_runner=THREADS, **HOOKS)
 def annotate(
     config: str,
     overrides: dict[str, Any] | None = None,

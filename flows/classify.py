@@ -4,11 +4,13 @@ from typing import Any
 
 from flows.classify_card import tell_training
 from flows.classify_settings import load_classification
-from flows.distill import THREADS, conduct_in_tasks, flow, publish_summary
+from flows.distill import THREADS, conduct_in_tasks, flow
+from flows.notify import HOOKS
+from flows.run_artifacts import publish_summary
 from flows.stages.classify import read_figures
 
 
-@flow(name="classify", task_runner=THREADS)
+@flow(name="classify", task_runner=THREADS, **HOOKS)
 def classify(
     config: str,
     overrides: dict[str, Any] | None = None,

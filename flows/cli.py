@@ -20,44 +20,61 @@ from cyclopts.validators import Number
 
 from flows.cli_annotate import annotate
 from flows.cli_classify import classify
+from flows.cli_export import export
 from flows.cli_files import audit, dedup, verify
+from flows.cli_inspect import inspect
 from flows.cli_journal import app as journal_app
 from flows.cli_optimise import optimise
-from flows.cli_release import release
+from flows.cli_release import reject, release
 from flows.cli_rounds import rounds
-from flows.cli_students import cut, export
+from flows.cli_schedule import schedule, schedules, unschedule, up
+from flows.cli_students import cut
 from flows.cli_teach import teach
+from flows.cli_versions import diff, rollback, versions
 from flows.printing import Json, make_plain, open_console, print_result
 from flows.runs_dir import RunsDir, override_place
+from flows.verb_groups import ANY_FILE, EXIT_CODES, LOOK, MAKE, OTHER, SCHEDULE, TEACH
 from generators.errors import TutelageError
 
+ABOUT = """Evolve prompts, verify answers, teach a student.
+
+Begin with: tutelage run flows/configs/demo.yaml
+Then look:  tutelage inspect runs/demo
+
+Every verb has --help, and prints JSON with --json.
+"""
 app = App(
     name="tutelage",
-    help="Evolve prompts, verify answers, teach a student.",
+    help=ABOUT,
+    help_epilogue=EXIT_CODES,
     version=lambda: metadata.version("tutelage"),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     default_parameter=Parameter(negative=(), show_default=False),
 )
-
+for flag in ("--help", "--version"):
+    app[flag].group = OTHER
 
 RESUMING = ("run", "train", "annotate", "classify", "teach", "optimise", "rounds")
 """Verbs that go on where an interrupted one stopped."""
 
 
-@app.command(sort_key=1)
+@app.command(group=MAKE, sort_key=1)
 def run(
     config: Path,
     /,
     *,
     no_prefect: bool = False,
     update: bool = False,
+    new_cycle: bool = False,
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Take seeds all the way to a verified dataset and an evaluated student.
+    """Take seeds to a verified dataset and an evaluated student.
 
-    An interrupted run goes on where it stopped; a finished one says so.
+    An interrupted run goes on where it stopped; a finished one says so, or with
+    --new-cycle adds rows, publishes another version, and teaches a student that
+    must beat the last one.
 
     Example: tutelage run flows/configs/demo.yaml
 
@@ -69,17 +86,23 @@ def run(
         Do the same stages as plain calls, without Prefect.
     update
         Go on although the settings changed, and redo what the changes touch.
+    new_cycle
+        Finish an unfinished cycle; where there is none, go on with another one.
     """
     from flows.verbs import run as run_pipeline
 
-    overrides = override_place(runs_dir)
     summary = run_pipeline(
-        config, overrides, open_console(json), prefect=not no_prefect, update=update
+        config,
+        override_place(runs_dir),
+        open_console(json),
+        prefect=not no_prefect,
+        update=update,
+        new_cycle=new_cycle,
     )
     print_result(summary, json)
 
 
-@app.command(sort_key=2)
+@app.command(group=MAKE, sort_key=2)
 def preview(
     config: Path,
     /,
@@ -89,7 +112,7 @@ def preview(
     ] = 3,
     json: Json = False,
 ) -> None:
-    """Show a few rows as the run would make them, and write nothing.
+    """Show a few rows as the run would make them; write nothing.
 
     Example: tutelage preview flows/configs/demo.yaml -n 5
 
@@ -106,9 +129,9 @@ def preview(
     print_result(preview_rows(load_config(config, {}), rows, open_console(json)), json)
 
 
-@app.command(sort_key=3)
+@app.command(group=MAKE, sort_key=3)
 def validate(config: Path, /, *, json: Json = False) -> None:
-    """Check a configuration; every mistake is listed with its line.
+    """Check a configuration; every mistake is told with its line.
 
     Example: tutelage validate flows/configs/demo.yaml
 
@@ -124,7 +147,7 @@ def validate(config: Path, /, *, json: Json = False) -> None:
     print_result({"valid": True, "config": make_plain(settings)}, json)
 
 
-@app.command(sort_key=4)
+@app.command(group=TEACH, sort_key=1)
 def train(config: Path, /, *, json: Json = False) -> None:
     """Train the student on the dataset that the run has published.
 
@@ -141,7 +164,7 @@ def train(config: Path, /, *, json: Json = False) -> None:
     print_result(train_run(load_config(config, {}), open_console(json)), json)
 
 
-@app.command(sort_key=5)
+@app.command(group=TEACH, sort_key=2)
 def evaluate(
     config_or_model: Annotated[str, Parameter(name="CONFIG|MODEL")], /, *, json: Json = False
 ) -> None:
@@ -162,7 +185,7 @@ def evaluate(
     print_result(evaluate_model(subject, open_console(json)), json)
 
 
-@app.command(sort_key=6)
+@app.command(group=LOOK, sort_key=2)
 def report(run: Path, /, *, json: Json = False) -> None:
     """Write a run's report again, and say where it lies.
 
@@ -180,14 +203,11 @@ def report(run: Path, /, *, json: Json = False) -> None:
     print_result({"report": str(page)}, json)
 
 
-app.command(verify, sort_key=7)
-app.command(dedup, sort_key=7)
-app.command(audit, sort_key=7)
-
-
-@app.command(sort_key=8)
+@app.command(group=MAKE, sort_key=4)
 def estimate(config: Path, /, *, json: Json = False) -> None:
-    """Count what a run takes at most: requests, tokens and dollars. Nothing is sent.
+    """Count what a run takes at most, before anything is sent.
+
+    Requests, tokens and dollars, by stage and model; the budget beside them.
 
     Example: tutelage estimate flows/configs/demo.yaml
 
@@ -204,14 +224,17 @@ def estimate(config: Path, /, *, json: Json = False) -> None:
     print_result(found, json)
 
 
-app.command(release, sort_key=8)
-app.command(annotate, sort_key=9)
-app.command(classify, sort_key=9)
-app.command(teach, sort_key=9)
-app.command(optimise, sort_key=9)
-app.command(rounds, sort_key=9)
-app.command(cut, sort_key=9)
-app.command(export, sort_key=9)
+VERBS = (
+    (MAKE, (optimise, rounds, annotate)),
+    (LOOK, (versions, diff, release, reject, rollback, export)),
+    (TEACH, (teach, classify, cut)),
+    (ANY_FILE, (verify, audit, dedup)),
+    (SCHEDULE, (up, schedule, schedules, unschedule)),
+)
+for group, verbs in VERBS:
+    for place, verb in enumerate(verbs, start=5):
+        app.command(verb, group=group, sort_key=place)
+app.command(inspect, group=LOOK, sort_key=1)
 app.command(journal_app)
 
 

@@ -15,7 +15,7 @@ def annotate(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Have models label texts, and publish the whole counts as soft labels.
+    """Have models label texts; their counts are soft labels.
 
     An interrupted annotation goes on where it stopped; a finished one says so.
 

@@ -15,8 +15,9 @@ def classify(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Train a classifier on soft labels, and score it on texts that were held out.
+    """Train a classifier on soft labels, and score it.
 
+    It is scored on texts that were held out.
     An interrupted training goes on where it stopped; a finished one says so.
 
     Example: tutelage classify flows/configs/classify.yaml

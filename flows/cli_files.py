@@ -28,7 +28,7 @@ def verify(
     *,
     json: JsonLines = False,
 ) -> None:
-    """Judge completions by the checks that stand beside them, in anybody's file.
+    """Judge completions by the checks that stand beside them.
 
     Each row is {"id": …, "check": {…}, "completion": …}, and is accepted, rejected,
     or quarantined where nothing here can tell.
@@ -72,7 +72,7 @@ def dedup(
     index: Path | None = None,
     json: JsonLines = False,
 ) -> None:
-    """Find exact and near duplicates in anybody's file, or among all files so far.
+    """Find exact and near duplicates, in one file or many.
 
     Each row is {"id": …, "text": …}. It is kept, or repeats a kept row: in the
     same words, or with word 3-grams of at least the threshold's similarity. Rows
@@ -127,11 +127,12 @@ def audit(
     *,
     json: JsonLines = False,
 ) -> None:
-    """Look for poison in conversations, in anybody's file.
+    """Look for poison in conversations.
 
-    Each row is {"id": …, "messages": […], "tools"?, "finish_reason"?, "source"?, "check"?},
-    or a published one with prompt and completion. A row in which anything is found is
-    quarantined, with the reason and the span it rests on; docs/audit.md lists what is looked for.
+    Each row is {"id": …, "messages": […], "tools"?, "finish_reason"?, "source"?,
+    "check"?}, or a published one with prompt and completion. A row in which
+    anything is found is quarantined, with the reason and the span it rests on;
+    docs/audit.md lists what is looked for.
 
     Example: tutelage audit conversations.jsonl --json
 

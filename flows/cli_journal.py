@@ -6,8 +6,14 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flows.printing import Json, open_console, print_result
+from flows.verb_groups import LOOK
 
-app = App(name="journal", help="Look into a journal, copy it out, or take rows away.", sort_key=9)
+app = App(
+    name="journal",
+    help="Look into what was asked and paid for, or prune it.",
+    group=LOOK,
+    sort_key=20,
+)
 
 Place = Annotated[
     str,
@@ -17,7 +23,9 @@ Place = Annotated[
 
 @app.command(sort_key=1)
 def stats(path: Place, /, *, json: Json = False) -> None:
-    """Count outcomes, failures and tokens by model and run; every row's checksum is checked.
+    """Count outcomes, failures and tokens by model and run.
+
+    Every row's checksum is checked.
 
     Example: tutelage journal stats runs
     """
@@ -37,7 +45,9 @@ def stats(path: Place, /, *, json: Json = False) -> None:
 def export(
     path: Place, out: Annotated[Path, Parameter(name="OUT")], /, *, json: Json = False
 ) -> None:
-    """Write every sound row as a line of JSON: key, model, run, at, outcome.
+    """Write every sound row as a line of JSON.
+
+    It has key, model, run, at and outcome.
 
     Example: tutelage journal export runs answers.jsonl
 
@@ -60,16 +70,16 @@ def prune(
     path: Place,
     /,
     *,
-    run: str | None = None,
-    model: str | None = None,
+    run: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    model: Annotated[str | None, Parameter(metavar="ID")] = None,
     damaged: bool = False,
     yes: bool = False,
     json: Json = False,
 ) -> None:
-    """Delete rows that meet all the conditions given; without --yes they are only counted.
+    """Delete rows that meet all the conditions given.
 
-    What is deleted is asked and paid for again by whichever run needs it, and no longer counts
-    as spent.
+    Without --yes they are only counted. What is deleted is asked and paid for again
+    by whichever run needs it, and no longer counts as spent.
 
     Example: tutelage journal prune runs --run demo --yes
 

@@ -13,10 +13,11 @@ def optimise(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Have a model improve the method by which prompts evolve, and write the best one found.
+    """Have a model improve the method by which prompts evolve.
 
-    An interrupted search goes on where it stopped; a finished one, typed again, asks nothing.
-    The method lies in RUNS_DIR/NAME-method/method.jinja; evolve.method takes it.
+    The best one found lies in RUNS_DIR/NAME-method/method.jinja; evolve.method
+    takes it. An interrupted search goes on where it stopped; a finished one, typed
+    again, asks nothing.
 
     Example: tutelage optimise my.yaml
 

@@ -14,9 +14,10 @@ def rounds(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Train a student after each round of evolution, and stop when its held-out score falls.
+    """Find how many rounds of evolution a student gains from.
 
-    Each number of rounds is a run, RUNS_DIR/NAME-rounds-N; what one has asked, no other asks
+    One is trained after each round, until the held-out score falls. Each number of
+    rounds is a run, RUNS_DIR/NAME-rounds-N; what one has asked, no other asks
     again. Interrupted, it goes on where it stopped.
 
     Example: tutelage rounds my.yaml

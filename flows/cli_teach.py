@@ -15,7 +15,7 @@ def teach(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Teach a student on any dataset of rows, in any of the ways, and evaluate it.
+    """Teach a student on any rows, in any way, and evaluate it.
 
     An interrupted training goes on where it stopped; a finished one says so.
 

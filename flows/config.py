@@ -18,6 +18,7 @@ from filters.paraphrases import SemanticSettings
 from filters.screen import ScreenSettings, find_screen_problems
 from filters.selection import SelectSettings
 from flows.config_file import read_config, refuse_other_kinds
+from flows.cycle_settings import CycleSettings
 from flows.decontaminate_settings import DecontaminateSettings, find_benchmark_problems
 from flows.encoders import find_encoder_problems
 from flows.judge_settings import JudgeSettings, find_judge_problems
@@ -99,6 +100,7 @@ class RunConfig(RunSettings):
     publish: PublishSettings
     train: TrainStage | None = None
     evaluate: EvaluateSettings | None = None
+    cycles: CycleSettings = CycleSettings()
 
     @functools.cached_property
     def samplers(self) -> tuple[SamplerSettings, ...]:
@@ -138,7 +140,7 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from find_shared_problems(config, _named_models(config), _named_files(config))
     names = [sampler.name for sampler in config.answer.samplers]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield "answer.samplers", f"two samplers are called {name!r}"
+        yield "answer.samplers", f"two samplers are called {name!r}; give each its own name"
     for i, name in enumerate(names):
         if name in _TAKEN or not re.fullmatch(r"\w[\w.-]*", name):
             yield f"answer.samplers.{i}.name", f"{name!r} cannot be a sampler's name; {_NAMES}"
@@ -190,6 +192,8 @@ def find_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from _find_stop_rule_problems(config)
     if config.train is None and config.evaluate is not None:
         yield "evaluate", "there is no student to evaluate: add a train section"
+    if config.cycles.steer and config.evaluate is None:
+        yield "cycles.steer", "it goes by what the student fails at: add an evaluate section"
     yield from find_training_problems(config.train, config.models, config.budget)
 
 
@@ -267,12 +271,18 @@ def _find_consensus_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
             message = "0 gives the same answer n times, which is one vote; raise it or set n to 1"
             yield f"answer.samplers.{i}.sampling.temperature", message
     if (votes := sum(sampler.n for sampler in samplers)) < needed:
-        message = f"{needed} votes are needed, and the samplers' n together give {votes}"
+        message = (
+            f"{needed} votes are needed, and the samplers' n together give {votes}; lower it, or"
+            " raise an n"
+        )
         yield "consensus.min_votes", message
     open_domains = config.evolve.open_domains if config.evolve else ()
     for i, domain in enumerate(config.consensus.domains):
         if domain in open_domains:
-            message = f"{domain!r} is one of evolve.open_domains, where no single answer is right"
+            message = (
+                f"{domain!r} is one of evolve.open_domains, where no single answer is right; take"
+                " it out of one of the two"
+            )
             yield f"consensus.domains.{i}", message
 
 
@@ -314,7 +324,7 @@ def _find_stop_rule_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
         what = "a student is trained after each round of evolution"
         yield "stop_rule", f"{what}: add the sections evolve and train"
     elif config.evolve.rounds < 1:
-        yield "evolve.rounds", "the stop rule tries one round at least"
+        yield "evolve.rounds", "the stop rule tries one round at least; raise it"
     tested = config.evaluate.held_out if config.evaluate else ()
     for i, path in enumerate(config.stop_rule.held_out):
         if path in tested:

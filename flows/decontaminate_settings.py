@@ -77,4 +77,4 @@ def find_benchmark_problems(settings: DecontaminateSettings | None) -> Iterator[
                 yield from ((setting, line) for line in str(error).splitlines())
             else:
                 if not items:
-                    yield setting, f"{path} is empty"
+                    yield setting, f"{path} is empty; take it out, or name a file of rows"

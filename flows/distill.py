@@ -9,30 +9,29 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import UUID
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from prefect import flow, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.config import load_config
 from flows.console import Console
-from flows.facts import StageCount
-from flows.gather import gather_counts
-from flows.pipeline import choose_stages, conduct
+from flows.lost_runs import begin_watched
+from flows.notify import HOOKS
+from flows.pipeline import conduct
+from flows.run_artifacts import (
+    Progress,
+    publish_counts,
+    publish_links,
+    publish_report,
+    publish_summary,
+)
 from flows.run_settings import RunSettings
-from flows.stages.family import read_family
-from flows.stages.report import REPORT
+from flows.stage_lists import choose_stages
 from flows.store import FileEntry, RunDirectory
 from flows.summary import summarise_run, tell_summary
 from flows.work import Job, JobContext, Stage, Tick, attach_context, share_context
@@ -45,34 +44,34 @@ SHARDS_AT_ONCE = 4
 THREADS: Any = ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE)
 
 
-@flow(name="distill", task_runner=THREADS)
+@flow(name="distill", task_runner=THREADS, **HOOKS)
 def distill(
     config: str,
     overrides: dict[str, Any] | None = None,
     update: bool = False,
     quiet: bool = False,
+    new_cycle: bool = False,
 ) -> str:
-    """Take a configuration file from seeds to an evaluated student; return the run directory."""
+    """Take a configuration file from seeds to an evaluated student, or a finished run through
+    another cycle; return the run directory."""
     settings = load_config(config, overrides)
-    run = conduct_in_tasks(settings, quiet=quiet, update=update)
+    run = conduct_in_tasks(settings, quiet=quiet, update=update, new_cycle=new_cycle)
     publish_summary(settings, tell_summary(summarise_run(run)))
+    publish_links(settings, run)
     return str(run.root)
 
 
-def conduct_in_tasks(settings: RunSettings, *, quiet: bool, update: bool) -> RunDirectory:
+def conduct_in_tasks(
+    settings: RunSettings, *, quiet: bool, update: bool, new_cycle: bool = False
+) -> RunDirectory:
     """Conduct a run inside a flow, each of its jobs as a task."""
-    conductor = PrefectConductor()
+    begin_watched()
+    conductor, console = PrefectConductor(), Console(json=quiet)
     try:
-        return conduct(settings, Console(json=quiet), conductor, update=update)
+        return conduct(settings, console, conductor, update=update, new_cycle=new_cycle)
     except BaseException:
         conductor.stop.set()
         raise
-
-
-def publish_summary(settings: RunSettings, markdown: str) -> None:
-    """Show what came out where Prefect shows it."""
-    key = _key(settings, "summary")
-    create_markdown_artifact(markdown, key=key, description="What came out")
 
 
 def _may_pass(task: Any, run: Any, state: Any) -> bool:
@@ -92,7 +91,8 @@ def _may_pass(task: Any, run: Any, state: Any) -> bool:
 def run_job(root: str, stage: str, shard: int, job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do one job of a stage in whichever process this is; return its files' entries."""
     context, tick = attach_context(root)
-    work = next(s for s in choose_stages(context.config) if s.name == stage).work
+    stages = choose_stages(context.config, context.cycle)
+    work = next(s for s in stages if s.name == stage).work
     entries = work(context, Job.model_validate(job), tick)
     return [entry.model_dump(mode="json") for entry in entries]
 
@@ -130,47 +130,7 @@ class PrefectConductor:
                 raise
 
     def stage_ended(self, stage: Stage, context: JobContext[Any]) -> None:
-        config, root = context.config, context.run.root.resolve()
         if stage.name == "publish":
-            counts = gather_counts(context, read_family(context))
-            create_table_artifact(
-                _list_drops(counts), key=_key(config, "drops"), description="Why rows fell"
-            )
+            publish_counts(context)
         if stage.name == "report":
-            link = (root / REPORT).as_uri()
-            create_markdown_artifact(
-                f"[report.html]({link})", key=_key(config, "report"), description="The report"
-            )
-
-
-class Progress:
-    """A stage's progress as an artifact, renewed as shards end."""
-
-    def __init__(self, config: RunSettings, stage: str, total: int) -> None:
-        self.total, self.done = max(total, 1), 0
-        self._lock = threading.Lock()
-        key = _key(config, f"{stage}-progress")
-        created = create_progress_artifact(0.0, key=key, description=stage)
-        self._id = created if isinstance(created, UUID) else None
-
-    def advance(self, rows: int) -> None:
-        with self._lock:
-            self.done += rows
-
-    def report(self) -> None:
-        if self._id is not None:
-            update_progress_artifact(self._id, min(100.0, 100 * self.done / self.total))
-
-
-def _list_drops(counts: Iterator[StageCount] | Any) -> list[dict[str, Any]]:
-    return [
-        {"stage": c.stage, "decision": r.decision, "reason": r.reason, c.unit: r.count}
-        for c in counts
-        for r in c.reasons
-    ]
-
-
-def _key(config: RunSettings, name: str) -> str:
-    """Artifact keys are lower-case letters, digits and dashes."""
-    text = f"{config.name}-{name}".lower()
-    return "".join(c if c.isalnum() and c.isascii() else "-" for c in text)
+            publish_report(context.config, context.run)

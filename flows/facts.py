@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from flows.facts_canaries import CanaryFacts
 from flows.facts_contamination import BenchmarkFacts
 from flows.facts_credit import CreditFacts
+from flows.facts_cycles import CycleFacts
 from flows.facts_evolution import JudgeFacts
 from flows.facts_judging import BatteryFacts
 from flows.facts_learning import EvaluationFacts, TrainingFacts
@@ -297,6 +298,8 @@ class Facts(Record):
     training: TrainingFacts | None = None
     evaluation: EvaluationFacts | None = None
     canaries: CanaryFacts | None = None
+    cycles: CycleFacts | None = None
+    """None while the dataset has one version."""
     warnings: tuple[str, ...] = ()
 
     def count(self, stage: str) -> StageCount | None:

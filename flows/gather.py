@@ -28,6 +28,7 @@ from flows.facts import (
 from flows.gather_canaries import gather_canaries
 from flows.gather_contamination import gather_contamination
 from flows.gather_credit import gather_credit
+from flows.gather_cycles import gather_cycles
 from flows.gather_difficulty import gather_difficulty, gather_student_difficulty
 from flows.gather_evolution import gather_judge
 from flows.gather_judging import gather_battery
@@ -35,6 +36,7 @@ from flows.gather_learning import gather_evaluation, gather_training
 from flows.gather_sampling import gather_matches
 from flows.gather_votes import gather_votes
 from flows.gather_watch import gather_teachers
+from flows.history import list_answering, list_earlier
 from flows.intervals import Interval
 from flows.run_settings import Model
 from flows.stages.accepted import read_verified
@@ -87,7 +89,7 @@ def gather_facts(context: Context) -> Facts:
         difficulty=tuple(gather_difficulty(context, family)),
         student_difficulty=tuple(gather_student_difficulty(context, family)),
         credit=tuple(gather_credit(context, family)),
-        lineages=tuple(_gather_lineages(family, rows)),
+        lineages=tuple(gather_lineages(family, rows)),
         votes=gather_votes(context, family),
         teachers=tuple(gather_teachers(context)),
         battery=gather_battery(context),
@@ -97,6 +99,7 @@ def gather_facts(context: Context) -> Facts:
         training=gather_training(context),
         evaluation=evaluation,
         canaries=gather_canaries(context),
+        cycles=gather_cycles(context),
         warnings=tuple(warnings),
     )
 
@@ -283,7 +286,7 @@ def _gather_sampler(context: Context, sampler: SamplerSettings) -> SamplerFacts:
     )
 
 
-def _gather_lineages(family: Family, rows: Sequence[dict]) -> Iterable[Lineage]:
+def gather_lineages(family: Family, rows: Sequence[dict]) -> Iterable[Lineage]:
     """A few published rows, those with the longest lines and unlike operators first."""
     shown: set[tuple[str, ...]] = set()
     for row in sorted(rows, key=lambda row: (-row["round"], row["id"])):
@@ -314,7 +317,7 @@ def trace(family: Family, id: str) -> list[Prompt]:
 
 
 def _describe_step(family: Family, prompt: Prompt) -> LineageStep:
-    verdict = family.verdicts.get(prompt.id)
+    verdict = family.find_verdict(prompt.id)
     return LineageStep(
         round=prompt.round,
         operator=prompt.operator,
@@ -363,8 +366,9 @@ def _gather_dataset(context: Context, family: Family, rows: Sequence[dict]) -> D
     place = context.run.place
     tokens = {
         answer.id: answer.usage.completion_tokens
-        for stage in answer_stages(context)
-        for answer in read_stage(context, stage, "answers-", Answer)
+        for one in (*list_earlier(context), context)
+        for stage in list_answering(one)
+        for answer in read_stage(one, stage, "answers-", Answer)
     }
     lengths = [tokens[row["id"]] for row in rows]
     return DatasetFacts(

@@ -42,7 +42,7 @@ def _sum_up(family: Family, rates: Mapping[str, float]) -> Iterator[DifficultyFa
     for id, rate in rates.items():
         by_round[family.prompts[id].round].append(rate)
     for round, found in sorted(by_round.items()):
-        bins = Counter(map(_find_bin, found))
+        bins = Counter(map(find_bin, found))
         yield DifficultyFacts(
             round=round,
             prompts=len(found),
@@ -51,7 +51,7 @@ def _sum_up(family: Family, rates: Mapping[str, float]) -> Iterator[DifficultyFa
         )
 
 
-def _find_bin(rate: float) -> int:
+def find_bin(rate: float) -> int:
     """0, (0, .25], (.25, .5], (.5, .75], (.75, 1), 1."""
     if rate >= 1:
         return 5

@@ -1,10 +1,11 @@
-"""What a person decided against a verdict: which row, why, who and when.
+"""What a person decided against a verdict: which row, why, who and when. A release lets an answer
+out of quarantine, a rejection takes a row out of the dataset.
 
 `overrides.jsonl` in the run directory is the log, a line for each act in the order in which they
 were done. It is committed as every file of a run is, and no stage ever takes a line away.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -13,15 +14,15 @@ from generators.records import Record, Verdict, digest
 
 OVERRIDES, OVERRIDES_FILE = "overrides", "overrides.jsonl"
 """The log's place, and the stage under whose name it is committed."""
-PERSON, RELEASED = "person", "released"
+PERSON, RELEASED, REJECTED_BY_PERSON = "person", "released", "rejected_by_person"
 VERSION = "1"
 
 
 class Override(Record):
-    """One row's release from the quarantine that one stage put on it."""
+    """One row's release from the quarantine that one stage put on it, or its rejection."""
 
     row: str
-    decision: Literal["accept"] = "accept"
+    decision: Literal["accept", "reject"] = "accept"
     why: str
     by: str
     """The name of the account that did it."""
@@ -34,13 +35,29 @@ Overrides = Mapping[Key, Override]
 """By row, by the stage whose quarantine was lifted, and by its reason."""
 
 
-def read_overrides(run: RunDirectory) -> dict[Key, Override]:
-    """The log, in the order in which rows were released."""
+def read_log(run: RunDirectory) -> list[Override]:
+    """All acts, in the order in which they were done."""
     if OVERRIDES_FILE not in run.manifest.files:
-        return {}
+        return []
     lines = run.place(OVERRIDES_FILE).read_text(encoding="utf-8").split("\n")
-    overrides = [Override.model_validate_json(line) for line in lines if line]
-    return {key_of(override.overruled): override for override in overrides}
+    return [Override.model_validate_json(line) for line in lines if line]
+
+
+def read_overrides(run: RunDirectory) -> dict[Key, Override]:
+    """The last release of each verdict."""
+    releases = [override for override in read_log(run) if override.decision == "accept"]
+    return {key_of(override.overruled): override for override in releases}
+
+
+def list_rejected(log: Iterable[Override]) -> dict[str, Override]:
+    """The rows that stand rejected by a person, with the act that did it; one may be taken back."""
+    rejected: dict[str, Override] = {}
+    for override in log:
+        if override.decision == "reject":
+            rejected[override.row] = override
+        elif override.overruled.reason == REJECTED_BY_PERSON:
+            rejected.pop(override.row, None)
+    return rejected
 
 
 def key_of(verdict: Verdict) -> Key:
@@ -48,9 +65,9 @@ def key_of(verdict: Verdict) -> Key:
     return verdict.subject_id, verdict.stage, verdict.reason
 
 
-def write_overrides(run: RunDirectory, overrides: Iterable[Override]) -> FileEntry:
+def write_log(run: RunDirectory, log: Sequence[Override]) -> FileEntry:
     """Put the whole log into place; the caller commits it."""
-    text = "".join(f"{override.model_dump_json()}\n" for override in overrides)
+    text = "".join(f"{override.model_dump_json()}\n" for override in log)
     return write_file(
         run.root,
         OVERRIDES_FILE,
@@ -60,13 +77,19 @@ def write_overrides(run: RunDirectory, overrides: Iterable[Override]) -> FileEnt
     )
 
 
+def may_lift(verdict: Verdict) -> bool:
+    """Whether a person may release what this verdict holds back."""
+    return verdict.decision == "quarantine" or verdict.reason == REJECTED_BY_PERSON
+
+
 def overrule(verdict: Verdict, overrides: Overrides) -> Verdict:
-    """The verdict, or in the place of a quarantine the release that a person recorded.
+    """The verdict, or in the place of a quarantine (or of a person's rejection) the release that a
+    person recorded.
 
     Only what the person saw is lifted: a quarantine of another stage, or for another reason, stays.
     """
     override = overrides.get(key_of(verdict))
-    if override is None or verdict.decision != "quarantine":
+    if override is None or not may_lift(verdict):
         return verdict
     return Verdict(
         subject_id=override.row,
@@ -75,5 +98,18 @@ def overrule(verdict: Verdict, overrides: Overrides) -> Verdict:
         version=VERSION,
         decision=override.decision,
         reason=RELEASED,
+        evidence=override.why,
+    )
+
+
+def reject_row(override: Override) -> Verdict:
+    """The verdict on a row that a person took out of the dataset."""
+    return Verdict(
+        subject_id=override.row,
+        stage=override.overruled.stage,
+        detector=PERSON,
+        version=VERSION,
+        decision="reject",
+        reason=REJECTED_BY_PERSON,
         evidence=override.why,
     )

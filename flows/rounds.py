@@ -13,10 +13,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from filters.heldout import find_shared, show_prompt
+from flows.conduct import PlainConductor
 from flows.config import RunConfig
 from flows.console import Console
 from flows.intervals import Interval
-from flows.pipeline import PlainConductor, conduct
+from flows.pipeline import conduct
 from flows.stage_settings import EvaluateSettings, StopRuleSettings
 from flows.stages.evaluate import ArmResult, choose_held_out
 from flows.stages.publish import TRAIN

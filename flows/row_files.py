@@ -64,7 +64,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
             for row in reader:
-                problem = "has more cells than the header" if None in row else ""
+                told = "has more cells than the header; quote those with commas"
+                problem = told if None in row else ""
                 value = {key: cell for key, cell in row.items() if key is not None}
                 yield Row(str(path), reader.line_num, value, problem)
     except (csv.Error, UnicodeDecodeError) as error:

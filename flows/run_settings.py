@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from flows.notify_settings import NotifySettings
+from flows.shared_limits import SharedLimit
 from generators.embedded import EmbeddedSettings
 from generators.endpoint_settings import BatchSettings, EndpointSettings
 from generators.errors import nearest
@@ -42,6 +44,8 @@ class ServerModel(EndpointSettings, Terms):
     """What its tokens cost; asked for by `budget.max_cost_usd`."""
     parameters: float | None = Field(default=None, gt=0)
     """Its non-embedding parameters in billions; asked for by a sampler's `matched_to`."""
+    shared_limit: SharedLimit | None = None
+    """Keep a limit together with other flows; without it the run minds its own `concurrency`."""
 
 
 class EndpointModel(ServerModel):
@@ -82,14 +86,14 @@ INERT_OF_MODELS: dict[str, Any] = dict.fromkeys(
     (
         *("base_url", "api_key_env", "concurrency", "timeout_s", "deadline_s", "max_attempts"),
         *OF_SINGLE_REQUESTS,
-        *("price", "batch"),
+        *("price", "batch", "shared_limit"),
     ),
     True,
 ) | {"serve": {"python", "env", "start_timeout_s", "stop_timeout_s", "max_restarts"}}
 """Settings of a model that decide nothing of what it answers."""
 COUNTING = {"parameters": True}
 """Settings of a model that decide how many samples are drawn, and nothing of what they say."""
-INERT = ("name", "runs_dir", "journal", "budget", "auto_evol", "stop_rule")
+INERT = ("name", "runs_dir", "journal", "budget", "auto_evol", "stop_rule", "notify")
 """Settings of a run that decide nothing of what it makes."""
 Model = Annotated[EmbeddedModel | EndpointModel | VllmModel, Field(discriminator="kind")]
 
@@ -108,6 +112,8 @@ class RunSettings(Record):
     models: dict[str, Model] = Field(min_length=1)
     budget: Budget | None = None
     """What the requests to model servers may cost; without it there is no limit."""
+    notify: NotifySettings | None = None
+    """Whom the Prefect flow tells how it ended; nobody without it."""
 
     @property
     def root(self) -> Path:
@@ -147,10 +153,11 @@ def find_shared_problems(
         if not Path(file).exists():
             yield setting, f"{file}: no such file (looked for it from {Path.cwd()})"
     if "://" in config.runs_dir:
-        yield "runs_dir", f"{config.runs_dir}: run directories lie on a local disk"
+        yield "runs_dir", f"{config.runs_dir}: run directories lie on a local disk; name a folder"
     if config.journal is not None and (fault := find_fault(config.journal)):
         yield "journal", fault
     yield from _find_budget_problems(config)
+    yield from _find_limit_problems(config)
 
 
 def _find_budget_problems(config: RunSettings) -> Iterator[tuple[str, str]]:
@@ -172,6 +179,18 @@ def _find_budget_problems(config: RunSettings) -> Iterator[tuple[str, str]]:
         if servers[first].price not in (None, model.price):
             message = f"models.{first} is the same model at another price; state one price"
             yield f"models.{name}.price", message
+
+
+def _find_limit_problems(config: RunSettings) -> Iterator[tuple[str, str]]:
+    first: dict[str, str] = {}
+    for name, model in config.models.items():
+        limit = model.shared_limit if isinstance(model, ServerModel) else None
+        if limit is None:
+            continue
+        other = config.models[first.setdefault(limit.name, name)]
+        if isinstance(other, ServerModel) and other.shared_limit != limit:
+            text = f"models.{first[limit.name]} gives {limit.name} another number; state one"
+            yield f"models.{name}.shared_limit.slots", text
 
 
 def _identify(model: ServerModel) -> str:

@@ -32,6 +32,14 @@ CONFIG, CONFIG_FILE = "config", "config.yaml"
 """The resolved configuration's place, and the stage under whose name it is committed."""
 TRAINING = "training"
 """Checkpoints and work of a training under way; swept by the trainer, not by the store."""
+TRAIN, QUARANTINE, REJECTED = (f"dataset/{n}.parquet" for n in ("train", "quarantine", "rejected"))
+"""The dataset, and beside it everything that is not in it."""
+CARD = "dataset/README.md"
+VERSIONS = "versions"
+"""Where every version of the dataset is kept, and the stage under whose name they are committed."""
+VIEWER = "viewer.db"
+"""What `tutelage inspect` builds out of the committed files, and builds again when they change."""
+CYCLE_FOLDER = re.compile(r"cycle-\d{4,}")
 
 
 class FileEntry(Record):
@@ -52,6 +60,23 @@ class Cycle(Record):
     status: Literal["running", "finished"]
     started: datetime
     finished: datetime | None = None
+    base: int | None = None
+    """The version of the dataset that it goes on from; None for the first cycle."""
+    taught_on: int | None = None
+    """The version that its student was taught on; None where none was taught."""
+
+
+class Version(Record):
+    """The dataset as it was published once. Its files, under `versions/`, are never changed."""
+
+    number: int
+    cycle: int
+    created: datetime
+    rows: int
+    hash: str
+    """Of the rows, as `flows.stages.publish.hash_dataset` takes it."""
+    why: str
+    """`cycle 2`, `released 1 row`."""
 
 
 class Manifest(Record):
@@ -62,30 +87,56 @@ class Manifest(Record):
     config_digest: str
     config: dict[str, Any]
     cycles: dict[str, Cycle]
+    """By number; the last one is the newest."""
+    versions: tuple[Version, ...] = ()
+    """Of the dataset, the oldest first."""
+    current: int | None = None
+    """The version that `dataset/` holds; None before anything was published."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds spent in each stage, over all sittings."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
+    @property
+    def newest(self) -> int:
+        """The number of the newest cycle."""
+        return max(map(int, self.cycles))
+
 
 class RunDirectory:
-    """A run directory on a local disk, opened by the one process that conducts the run."""
+    """A run directory on a local disk, opened by the one process that conducts the run.
 
-    def __init__(self, root: Path) -> None:
+    It shows what one cycle sees (by default the newest): its own files, and those that belong to
+    the run as a whole. What lies in another cycle's folder is neither shown nor dropped.
+    """
+
+    def __init__(self, root: Path, cycle: int | None = None) -> None:
         self.root = root
+        self._cycle = cycle
 
     @property
     def manifest(self) -> Manifest:
         """The manifest as it stands on disk."""
         return read_manifest(self.root)
 
+    @property
+    def cycle(self) -> int:
+        """The cycle whose files are shown."""
+        return self._cycle if self._cycle is not None else self.manifest.newest
+
     def place(self, path: str) -> Path:
         """Where a committed or coming file lies."""
         return self.root / path
 
+    def entries(self) -> list[FileEntry]:
+        """The committed files that this cycle sees, in the order of their names."""
+        manifest = self.manifest
+        own = name_folder(manifest.newest if self._cycle is None else self._cycle)
+        entries = sorted(manifest.files.values(), key=_path_of)
+        return [e for e in entries if _folder_of(e) in (own, None)]
+
     def files(self, stage: str) -> list[Path]:
         """The committed files of a stage, in the order of their names."""
-        entries = self.manifest.files.values()
-        return [self.place(e.path) for e in sorted(entries, key=_path_of) if e.stage == stage]
+        return [self.place(entry.path) for entry in self.entries() if entry.stage == stage]
 
     def has(self, outputs: Iterable[str], key: str) -> bool:
         """Whether all these outputs are committed under this key."""
@@ -98,8 +149,7 @@ class RunDirectory:
 
     def keep_only(self, stage: str, keys: set[str]) -> None:
         """Drop what a stage committed under other keys than these: the past of a changed run."""
-        files = self.manifest.files.items()
-        self.drop([p for p, e in files if e.stage == stage and e.key not in keys])
+        self.drop([e.path for e in self.entries() if e.stage == stage and e.key not in keys])
 
     def drop(self, paths: Iterable[str]) -> None:
         """Drop these files, as far as they are committed."""
@@ -112,7 +162,7 @@ class RunDirectory:
 
     def keep_stages(self, stages: Iterable[str]) -> None:
         """Drop what stages committed that the configuration no longer has."""
-        for stage in {e.stage for e in self.manifest.files.values()} - {*stages}:
+        for stage in {entry.stage for entry in self.entries()} - {*stages}:
             self.keep_only(stage, set())
 
     def update(self, **changes: Any) -> Manifest:
@@ -129,7 +179,7 @@ class RunDirectory:
 
     def sweep(self) -> list[str]:
         """Remove what the manifest does not list; return the removed paths."""
-        listed = {MANIFEST, ".lock", *self.manifest.files}
+        listed = {MANIFEST, ".lock", VIEWER, *self.manifest.files}
         removed = []
         for path in sorted(self.root.rglob("*"), reverse=True):
             relative = path.relative_to(self.root).as_posix()
@@ -144,6 +194,11 @@ class RunDirectory:
 
     def now(self) -> datetime:
         return datetime.now(UTC).replace(microsecond=0)
+
+
+def name_folder(cycle: int) -> str:
+    """A cycle's folder in the run directory."""
+    return f"cycle-{cycle:04d}"
 
 
 def create_run(root: Path, manifest: Manifest) -> RunDirectory:
@@ -217,6 +272,22 @@ def describe_file(root: Path, path: str, *, stage: str, key: str) -> FileEntry:
     return FileEntry(path=path, sha256=sha256, bytes=place.stat().st_size, stage=stage, key=key)
 
 
+def link_file(root: Path, source: Path, path: str, *, stage: str, key: str) -> FileEntry:
+    """Let a finished file be a file of the run under a second name; copied where the disk knows no
+    links. Neither is ever written into, so what becomes of one leaves the other as it is."""
+    there = root / path
+    if there.exists() and there.samefile(source):  # renaming onto itself would leave a second name
+        return describe_file(root, path, stage=stage, key=key)
+
+    def link(place: Path) -> None:
+        try:
+            os.link(source, place)
+        except OSError:
+            shutil.copyfile(source, place)
+
+    return write_file(root, path, link, stage=stage, key=key)
+
+
 def hash_input(path: Path) -> str:
     """SHA-256 of an input file of lines, or of all such files of a folder."""
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
@@ -254,3 +325,9 @@ def _flush(path: Path) -> None:
 
 def _path_of(entry: FileEntry) -> str:
     return entry.path
+
+
+def _folder_of(entry: FileEntry) -> str | None:
+    """The folder of the cycle that a file belongs to; None where it is the whole run's."""
+    folder = entry.path.partition("/")[0]
+    return folder if CYCLE_FOLDER.fullmatch(folder) else None

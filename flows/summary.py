@@ -15,7 +15,7 @@ from flows.stages.publish import QUARANTINE, REJECTED, TRAIN, hash_dataset
 from flows.stages.report import REPORT
 from flows.stages.train import STUDENT
 from flows.store import RunDirectory
-from flows.work import Context, Resources
+from flows.work import Resources, enter_cycle
 from generators.records import Record
 
 
@@ -24,6 +24,9 @@ class RunSummary(Record):
 
     run: str
     status: str
+    cycle: int
+    version: int | None
+    """The dataset's."""
     rows: int
     quarantined: int
     rejected: int
@@ -38,12 +41,15 @@ class RunSummary(Record):
 def summarise_run(run: RunDirectory) -> RunSummary:
     """Read a run's result from its directory."""
     config = RunConfig.model_validate(run.manifest.config)
-    context = Context(run, config, 1, Resources(config))
+    context = enter_cycle(run.root, config, Resources(config))
+    manifest = run.manifest
     evaluation = gather_evaluation(context)
     place = run.place
     return RunSummary(
         run=str(run.root),
-        status=run.manifest.cycles["1"].status,
+        status=manifest.cycles[str(context.cycle)].status,
+        cycle=context.cycle,
+        version=manifest.current,
         rows=_count(place(TRAIN)),
         quarantined=_count(place(QUARANTINE)),
         rejected=_count(place(REJECTED)),

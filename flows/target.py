@@ -7,6 +7,7 @@ import math
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
+from flows.history import read_published
 from flows.stages.accepted import order_answers
 from flows.stages.answer import is_verified
 from flows.stages.dedup import judge_duplicates
@@ -81,7 +82,8 @@ def count_rows(
 def count_publishable(context: Context, accepted: Sequence[Answer]) -> int:
     """The rows that accepted answers, in their order, would publish without a target."""
     prompts = read_family(context).prompts
-    kept = judge_duplicates(accepted, prompts, context.config.dedup.threshold)
+    published, threshold = read_published(context), context.config.dedup.threshold
+    kept = judge_duplicates(accepted, prompts, threshold, kept=published)
     unique = {verdict.subject_id for verdict in kept if verdict.decision == "accept"}
     settings = context.config.publish.model_copy(update={"target_rows": None})
     chosen = choose_rows([a for a in accepted if a.id in unique], prompts, settings)

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from flows.distill import THREADS, conduct_in_tasks, flow, publish_summary
+from flows.distill import THREADS, conduct_in_tasks, flow
+from flows.notify import HOOKS
+from flows.run_artifacts import publish_summary
 from flows.stages.teach import read_figures
 from flows.teach_card import tell_teaching
 from flows.teach_settings import load_teaching
 
 
-@flow(name="teach", task_runner=THREADS)
+@flow(name="teach", task_runner=THREADS, **HOOKS)
 def teach(
     config: str,
     overrides: dict[str, Any] | None = None,

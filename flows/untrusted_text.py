@@ -13,9 +13,13 @@ from markupsafe import Markup, escape
 
 LONGEST = 4_000
 """Characters of one text that a page shows at most."""
+PIECE = 512
+"""Characters that are looked at together: where none of them can hide, they are escaped at once."""
 
 _UNSEEN_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters and symbols by category, blank by design."""
+_MAY_HIDE = re.compile("[\u115f\u1160\u2800\u3164\uffa0\U000e0100-\U000e01ef]")
+"""What is hidden although Python calls it printable."""
 _JOINER = "\u200d"
 _EMOJI_PRESENTATION = "\ufe0f"
 
@@ -23,10 +27,18 @@ _EMOJI_PRESENTATION = "\ufe0f"
 def show_text(text: str, longest: int = LONGEST) -> Markup:
     """Escape a text for HTML, make hidden characters visible and cut it when it is huge."""
     shown, rest = text[:longest], len(text) - longest
-    marked = Markup("").join(
-        _mark(c) if _is_hidden(shown, i) else escape(c) for i, c in enumerate(shown)
+    pieces = (_show_piece(shown, start) for start in range(0, len(shown), PIECE))
+    return Markup("").join(pieces) + _tell_cut(rest)
+
+
+def _show_piece(text: str, start: int) -> Markup:
+    piece = text[start : start + PIECE]
+    seen = piece.replace("\n", "").replace("\t", "").isprintable()
+    if seen and not _MAY_HIDE.search(piece):
+        return escape(piece)
+    return Markup("").join(
+        _mark(c) if _is_hidden(text, i) else escape(c) for i, c in enumerate(piece, start)
     )
-    return marked + _tell_cut(rest)
 
 
 def show_added(text: str, before: str, longest: int = LONGEST) -> Markup:

@@ -15,18 +15,13 @@ from flows.annotate_settings import load_annotation, parse_settings
 from flows.classify_card import show_classifier
 from flows.classify_figures import ClassifierFigures
 from flows.classify_settings import ClassifyConfig, load_classification
+from flows.conduct import PlainConductor, conduct_stage
 from flows.config import RunConfig, load_config
 from flows.console import Console
-from flows.pipeline import (
-    PlainConductor,
-    check_unchanged,
-    conduct,
-    conduct_stage,
-    is_finished,
-    list_stages,
-    locate_run,
-)
+from flows.cycles import teach_student
+from flows.pipeline import check_unchanged, conduct, is_finished, locate_run
 from flows.run_settings import RunSettings
+from flows.stage_lists import list_stages
 from flows.stage_settings import EvaluateSettings
 from flows.stages.calibrate import CalibrateStage
 from flows.stages.classify import CARD as CLASSIFIER_CARD
@@ -40,12 +35,12 @@ from flows.stages.report import MODEL_CARD, REPORT, ReportStage
 from flows.stages.seeds import SeedsStage, load_all_seeds
 from flows.stages.soft_labels import CARD, SOFT_LABELS, read_figures
 from flows.stages.teach import read_figures as read_teaching
-from flows.stages.train import STUDENT, TrainingStage
+from flows.stages.train import STUDENT, TrainingStage, place_student
 from flows.store import Cycle, FileEntry, Manifest, RunDirectory, create_run, hold_run
 from flows.summary import RunSummary, show_arms, show_summary, summarise_run
 from flows.teach_card import TeachFigures, show_teaching
 from flows.teach_settings import TeachConfig, load_teaching
-from flows.work import Context, Job, Resources, Tick, open_context
+from flows.work import Context, Job, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
 from generators.licence import check_licences
@@ -72,15 +67,17 @@ def run(
     *,
     prefect: bool = True,
     update: bool = False,
+    new_cycle: bool = False,
 ) -> RunSummary:
-    """Begin or finish the run of a configuration, with Prefect or as plain calls."""
+    """Begin or finish the run of a configuration, or go on with another cycle, with Prefect or as
+    plain calls."""
     config = load_config(path, overrides)
-    if may_flow(config, prefect=prefect, update=update):
+    if may_flow(config, prefect=prefect, update=update or new_cycle):
         from flows.distill import distill
 
-        distill(str(path), dict(overrides), update, console.json)
+        distill(str(path), dict(overrides), update, console.json, new_cycle)
     else:
-        conduct(config, console, PlainConductor(), update=update)
+        conduct(config, console, PlainConductor(), update=update, new_cycle=new_cycle)
     summary = summarise_run(RunDirectory(config.root))
     show_summary(summary, console)
     return summary
@@ -188,7 +185,7 @@ def preview(config: RunConfig, n: int, console: Console) -> list[PreviewRow]:
             small.root,
             Manifest(name=small.name, config_digest=small.digest, config={}, cycles=begun),
         )
-        with open_context(small.root, small, cycle=1) as context:
+        with open_context(small.root, small) as context:
             for stage in [_FewSeeds(n), *list_stages(small)[1:-2]]:
                 if not isinstance(stage, CalibrateStage):
                     conduct_stage(stage, context, console, PlainConductor())
@@ -251,11 +248,14 @@ def train(config: RunConfig, console: Console) -> TrainResult:
         raise ConfigError(f"{config.name}: there is no train section: write what is to be trained")
     check_licences(config.models)
     with open_published(config) as context:
-        conduct_stage(TrainingStage(config.train), context, console, PlainConductor())
-        place = context.run.place(STUDENT)
+        if context.cycle == 1:
+            conduct_stage(TrainingStage(config.train), context, console, PlainConductor())
+        else:
+            teach_student(context, console, PlainConductor())
+        place = context.run.place(place_student(context))
         result = TrainResult.model_validate_json((place / "result.json").read_bytes())
     console.line(f"{result.steps} steps on {result.rows} rows, loss {result.train_loss:.3f}")
-    console.line(f"student: {place}")
+    console.line(f"student: {context.run.place(STUDENT)}")
     return result.model_copy(update={"output": place})
 
 
@@ -263,7 +263,7 @@ def train(config: RunConfig, console: Console) -> TrainResult:
 def open_published(config: RunConfig) -> Iterator[Context]:
     """Hold and open a run that this configuration has brought as far as a dataset."""
     locate_run(config.root)
-    with hold_run(config.root), open_context(config.root, config, cycle=1) as context:
+    with hold_run(config.root), open_context(config.root, config) as context:
         check_unchanged(config)
         require_published(context)
         yield context
@@ -326,9 +326,9 @@ def report(root: Path) -> Path:
         raise RunError(f"{root}: a training on its own has no report. Its card: {card}")
     if not isinstance(config, RunConfig):
         raise RunError(f"{root}: an annotation has no report. Its figures: {run.place(CARD)}")
-    with open_context(root, config, cycle=1) as context:
+    with open_context(root, config) as context:
         require_published(context)
         stage = ReportStage()
         for job in stage.plan(context):
-            run.commit(stage.work(Context(run, config, 1, Resources(config)), job, lambda _: None))
+            run.commit(stage.work(context, job, lambda _: None))
     return run.place(REPORT)

@@ -27,7 +27,8 @@ from flows.run_settings import (
     ServerModel,
     VllmModel,
 )
-from flows.store import FileEntry, RunDirectory, write_file
+from flows.shared_limits import SharedSlots
+from flows.store import FileEntry, RunDirectory, name_folder, write_file
 from flows.teach_settings import TeachConfig
 from generators.clients import Client, Outcome, Request, Stopped, answer_requests
 from generators.database_journal import DatabaseJournal
@@ -84,6 +85,7 @@ class Resources:
         self.config = config
         self._clients: dict[str, Client] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
+        self._shared = SharedSlots()
         self._servers: list[ManagedServer] = []
         self._meter: Meter | None = None
         self._lock = threading.RLock()
@@ -141,14 +143,16 @@ class Resources:
         client = self.client(name)
         if isinstance(client, EmbeddedClient):
             return asyncio.run(answer_requests(client, requests, self.journal, tick))
-        # However many shards ask at once, they keep the model's concurrency together.
-        answering = answer_requests(client, requests, self.journal, tick, self._slots[name])
-        with self._lock:
-            self._requests = self._requests or RequestLoop()
-        return self._requests.run(answering)
+        with self._shared.hold(getattr(self.config.models[name], "shared_limit", None)):
+            # However many shards ask at once, they keep the model's concurrency together.
+            answering = answer_requests(client, requests, self.journal, tick, self._slots[name])
+            with self._lock:
+                self._requests = self._requests or RequestLoop()
+            return self._requests.run(answering)
 
     def interrupt(self) -> None:
         """Break off what the models of this process are at, in whichever thread."""
+        self._shared.stop()
         with self._lock:
             for client in self._clients.values():
                 if isinstance(client, EmbeddedClient):
@@ -168,6 +172,7 @@ class Resources:
 
     def close(self) -> None:
         """Break off requests that are under way, and give back connections and the journal."""
+        self._shared.stop()
         with self._lock:
             if self._requests is not None:
                 every = self._clients.values()
@@ -190,12 +195,12 @@ class JobContext(NamedTuple, Generic[C]):
     @property
     def folder(self) -> str:
         """This cycle's folder in the run directory."""
-        return f"cycle-{self.cycle:04d}"
+        return name_folder(self.cycle)
 
     def key(self, stage: str, settings: Any, input_stages: Sequence[str]) -> str:
         """Digest of a stage's settings and of the files of the stages that it reads."""
-        entries = self.run.manifest.files.values()
-        inputs = sorted((e.path, e.sha256) for e in entries if e.stage in input_stages)
+        entries = self.run.entries()
+        inputs = [(e.path, e.sha256) for e in entries if e.stage in input_stages]
         return digest(stage, settings, inputs)
 
     def model_settings(self, name: str) -> Any:
@@ -224,13 +229,22 @@ LearningContext = Context | TeachContext
 
 
 @contextmanager
-def open_context(root: Path, config: C, cycle: int) -> Iterator[JobContext[C]]:
-    """Open a run for work, and close its journal and models at the end."""
+def open_context(root: Path, config: C, cycle: int | None = None) -> Iterator[JobContext[C]]:
+    """Open a cycle of a run for work, the newest where none is named, and close its journal and
+    models at the end."""
     resources = Resources(config)
     try:
-        yield JobContext(RunDirectory(root), config, cycle, resources)
+        yield enter_cycle(root, config, resources, cycle)
     finally:
         resources.close()
+
+
+def enter_cycle(
+    root: Path, config: C, resources: Resources, cycle: int | None = None
+) -> JobContext[C]:
+    """What a stage of a cycle is given; of the newest one, where none is named."""
+    run = RunDirectory(root, cycle or RunDirectory(root).cycle)
+    return JobContext(run, config, run.cycle, resources)
 
 
 def shard_jobs(
@@ -292,6 +306,8 @@ def _(model: VllmModel, logs: Path = TEMPORARY) -> Client:
 
 _SHARED: dict[str, tuple[JobContext[Any], Tick] | None] = {}
 """By run directory; None where this process has shared a context and taken it back."""
+_OPENED: dict[str, JobContext[Any]] = {}
+"""By run directory: what a worker's process has opened itself."""
 
 
 @contextmanager
@@ -310,11 +326,22 @@ def attach_context(root: str) -> tuple[JobContext[Any], Tick]:
     Raises Stopped for a task that comes after its stage was interrupted.
     """
     if root not in _SHARED:
-        run = RunDirectory(Path(root))
-        config = parse_settings(run.manifest.config)
-        context = JobContext(run, config, 1, Resources(config))
-        _SHARED[root] = (context, lambda rows: None)
+        return _open_anew(root), lambda rows: None
     shared = _SHARED[root]
     if shared is None:
         raise Stopped("the run was interrupted")
     return shared
+
+
+def _open_anew(root: str) -> JobContext[Any]:
+    """The run as this process opened it before, or anew where another cycle has begun since or
+    its configuration has changed."""
+    opened, manifest = _OPENED.get(root), RunDirectory(Path(root)).manifest
+    if opened is not None:
+        known = (opened.cycle, opened.config.digest)
+        if known == (manifest.newest, manifest.config_digest):
+            return opened
+        opened.resources.close()
+    config = parse_settings(manifest.config)
+    _OPENED[root] = enter_cycle(Path(root), config, Resources(config))
+    return _OPENED[root]

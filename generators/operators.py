@@ -30,6 +30,7 @@ from generators.records import (
     Prompt,
     Record,
 )
+from generators.steering import Weights, draw_weighted, share_parents
 
 
 class EvolveSettings(Record):
@@ -112,16 +113,24 @@ class Draw(NamedTuple):
         return draw_seed(self.run_seed, self.cycle, self.round, *parts)
 
 
-def pick_parents(pool: Sequence[Prompt], settings: EvolveSettings, draw: Draw) -> list[Prompt]:
-    """Draw this round's parents out of the pool, domain by domain, in the pool's order."""
-    if settings.parents is None:
+def pick_parents(
+    pool: Sequence[Prompt], settings: EvolveSettings, draw: Draw, weights: Weights | None = None
+) -> list[Prompt]:
+    """Draw this round's parents out of the pool, domain by domain, in the pool's order; with
+    `weights` more of those kinds of prompt that weigh more."""
+    wanted = settings.parents
+    if wanted is None:
         chosen = {prompt.id for prompt in pool}
     else:
         chosen = set()
-        for domain, count in settings.parents.items():
-            ids = sorted(prompt.id for prompt in pool if prompt.domain == domain)
+        for domain, count in (share_parents(wanted, pool, weights) if weights else wanted).items():
+            own = sorted((p for p in pool if p.domain == domain), key=lambda prompt: prompt.id)
             rng = random.Random(draw.seed("parents", domain))
-            chosen.update(rng.sample(ids, min(count, len(ids))))
+            if weights:
+                drawn = draw_weighted(own, count, weights, rng)
+            else:
+                drawn = rng.sample(own, min(count, len(own)))
+            chosen.update(prompt.id for prompt in drawn)
     return [p for p in pool if p.id in chosen and fitting_operators(p, settings)]
 
 

@@ -72,7 +72,7 @@ class GcdParams(Params):
     @model_validator(mode="after")
     def _check_width(self) -> Self:
         if self.min_value == self.max_value:
-            raise ValueError("min_value and max_value are the same")
+            raise ValueError("min_value and max_value are the same; leave a range between them")
         return self
 
 

@@ -8,7 +8,7 @@ at once.
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -57,13 +57,18 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def load_seeds(
-    path: str | Path, *, split: Literal["train", "heldout"] | None = None, draw: str = "0"
+    path: str | Path,
+    *,
+    split: Literal["train", "heldout"] | None = None,
+    draw: str = "0",
+    shares: Mapping[str, float] | None = None,
 ) -> list[Prompt]:
     """Load the seeds of a JSONL file, or of all `*.jsonl` in a folder.
 
     Procedural lines draw their prompts from `split` (from both if None); another `draw` gives
-    others. Exact repeats of a prompt get ids of their own. Raises InputError that lists every bad
-    line as `file:line: field: message`.
+    others. A task among the `shares` draws only such a share of its count. Exact repeats of a
+    prompt get ids of their own. Raises InputError that lists every bad line as
+    `file:line: field: message`.
     """
     lines, faults = read_lines(path, holds="seeds")
     prompts: list[Prompt] = []
@@ -72,7 +77,8 @@ def load_seeds(
     for line in lines:
         record = _parse_seed(line, faults)
         if isinstance(record, ProceduralLine):
-            made = _draw_prompts(record, line, taken, faults, split=split, draw=draw)
+            few = _take_share(record, shares or {})
+            made = _draw_prompts(few, line, taken, faults, split=split, draw=draw)
         elif isinstance(record, PromptLine | ChatLine):
             made = [_make_prompt(record, line, repeats)]
         else:
@@ -202,6 +208,13 @@ def _make_prompt(record: PromptLine | ChatLine, line: Line, repeats: Counter[str
         occurrence=repeats[key] - 1,
         **_describe(record, line),
     )
+
+
+def _take_share(record: ProceduralLine, shares: Mapping[str, float]) -> ProceduralLine:
+    """A reference that draws only its task's share, and one prompt at least."""
+    procedure = record.procedural
+    count = max(1, round(procedure.count * shares.get(procedure.task, 1.0)))
+    return record.model_copy(update={"procedural": procedure.model_copy(update={"count": count})})
 
 
 def _draw_prompts(

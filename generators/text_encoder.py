@@ -57,7 +57,10 @@ def load_encoder(name: str) -> LoadedModel:
     loaded, missing = load_parts(AutoModel, locate_encoder(name), dtype=torch.float32)
     lost = [key for key in missing if not key.startswith("pooler.")]  # which nobody asks here
     if lost:
-        raise ModelError(f"{name}: {len(lost)} of its weights are missing, such as {lost[0]}")
+        raise ModelError(
+            f"{name}: {len(lost)} of its weights are missing, such as {lost[0]}; save or download the"
+            " model again"
+        )
     if loaded.model.config.is_encoder_decoder or not loaded.tokenizer.is_fast:
         raise ModelError(
             f"{name}: texts are embedded by one stack of layers and a fast tokenizer.\n"

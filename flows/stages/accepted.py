@@ -3,6 +3,7 @@ released."""
 
 from collections.abc import Iterable
 
+from flows.history import read_earlier_answers
 from flows.stages.answer import is_verified
 from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, read_stage
@@ -20,12 +21,14 @@ def list_accepting(context: Context) -> list[str]:
 
 def read_accepted(context: Context) -> list[Answer]:
     """All answers that a verifier or a judge accepted, a vote elected or a person released, by
-    prompt and sample."""
+    prompt and sample. Of those that a person released some may be of earlier cycles."""
     accepted: list[Answer] = []
     released, distrusted = read_released(context), read_distrusted(context)
     for stage in answer_stages(context):
         ids = (read_verified(context, stage) - distrusted) | released
         accepted += [a for a in read_stage(context, stage, "answers-", Answer) if a.id in ids]
+    if released:
+        accepted += [a for a in read_earlier_answers(context) if a.id in released]
     return order_answers(accepted)
 
 

@@ -177,5 +177,7 @@ def read_figures(run: RunDirectory) -> ClassifierFigures:
     """The figures of a finished training. Raises RunError where there are none."""
     file = run.place(SUMMARY)
     if not file.is_file():
-        raise RunError(f"{run.root}: no classifier has been finished here")
+        raise RunError(
+            f"{run.root}: no classifier has been finished here; finish it: tutelage classify CONFIG"
+        )
     return ClassifierFigures.model_validate_json(file.read_bytes())

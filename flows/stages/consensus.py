@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from filters.consensus_check import describe_votes
 from filters.votes import Election, hold_election
+from flows.history import list_earlier
 from flows.run_watch import watch_stages
 from flows.stages.answer import PUT_TO_VOTE
 from flows.stages.family import answer_stages, evolve_stages, read_family, read_stage
@@ -127,6 +128,12 @@ def judge_ballot(
 def read_decided(context: Context) -> dict[str, Prompt]:
     """The prompts that were voted on, with their votes, by id."""
     return {p.id: p for p in read_stage(context, CONSENSUS, "prompts-", Prompt)}
+
+
+def read_every_decided(context: Context) -> dict[str, Prompt]:
+    """Those of this cycle and of all before it."""
+    every = [*list_earlier(context), context]
+    return {id: prompt for one in every for id, prompt in read_decided(one).items()}
 
 
 def vote_on(prompt: Prompt) -> ConsensusCheck:

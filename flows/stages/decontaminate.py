@@ -3,7 +3,7 @@
 What gives away an item is quarantined and not rejected: n-grams cannot tell a leak from a common
 phrase, nor an embedding a paraphrase from a like task, and whoever never measures on that benchmark
 may release the row. It stands before `dedup`, so that no row is dropped in favour of one that then
-goes.
+goes. A later cycle holds the rows of earlier ones against the benchmarks again, as these are now.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from filters.contamination import (
 from filters.neighbours import Neighbourhood
 from flows.decontaminate_settings import DecontaminateSettings, hash_benchmarks, load_benchmarks
 from flows.encoders import Encoder, name_encoder
+from flows.history import BASE, read_published
 from flows.overrides import OVERRIDES, overrule, read_overrides
 from flows.stages.accepted import keep_accepted, list_accepting, read_accepted
 from flows.stages.family import evolve_stages, read_family
@@ -50,7 +51,7 @@ class DecontaminateStage:
         self.settings = settings
 
     def plan(self, context: Context) -> list[Job]:
-        before = [*evolve_stages(context), *list_accepting(context), OVERRIDES]
+        before = [*evolve_stages(context), *list_accepting(context), OVERRIDES, BASE]
         settings: list[Any] = [self.settings.model_dump(), hash_benchmarks(self.settings), VERSION]
         if self.settings.neighbours is not None:
             settings.append(name_encoder(self.settings.neighbours.model))
@@ -58,7 +59,7 @@ class DecontaminateStage:
             f"{context.folder}/{kind}-decontaminate.parquet"
             for kind in ("verdicts", "found", "benchmarks")
         )
-        rows = len(read_accepted(context))
+        rows = len(list_compared(context))
         key = context.key(self.name, settings, before)
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
@@ -68,7 +69,7 @@ class DecontaminateStage:
         prompts, overrides = read_family(context).prompts, read_overrides(context.run)
         verdicts: list[Verdict] = []
         every: list[Contamination] = []
-        answers = read_accepted(context)
+        answers = list_compared(context)
         near = find_neighbours(answers, prompts, items, self.settings)
         for answer in answers:
             found = find_contamination(answer, prompts[answer.prompt_id], benchmarks)
@@ -84,6 +85,11 @@ class DecontaminateStage:
                 job, job.outputs[2], Benchmark, count_items(self.settings, items)
             ),
         ]
+
+
+def list_compared(context: Context) -> list[Answer]:
+    """The rows of earlier cycles, and the answers that this one has accepted."""
+    return [*read_published(context), *read_accepted(context)]
 
 
 def count_items(settings: DecontaminateSettings, items: Sequence[BenchmarkItem]) -> list[Benchmark]:

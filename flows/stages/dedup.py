@@ -5,6 +5,9 @@ stays; and a long answer (at least 20 words) that repeats the answer to another 
 Prompts are compared by their whole conversation: the same question behind other turns is another.
 Two prompts whose numbers differ are never duplicates: "12 + 7" and "12 + 8" are two tasks.
 
+What earlier cycles published stays whatever comes, and new answers are compared with it; so they
+are with what a person took out of the dataset.
+
 With `dedup.semantic`, what is left is compared by meaning too: prompts, and long answers to other
 prompts. A model may be wrong about that, so what says the same in other words is quarantined.
 """
@@ -16,9 +19,10 @@ from filters import paraphrases
 from filters.dedup import Duplicate, find_duplicates
 from filters.paraphrases import Embed, find_semantic_duplicates, name_answer, name_numbers
 from flows.encoders import Encoder, name_encoder
+from flows.history import BASE, read_published, read_taken_out
 from flows.overrides import OVERRIDES, overrule, read_overrides
 from flows.stages.accepted import keep_accepted, list_accepting
-from flows.stages.consensus import CONSENSUS, read_decided
+from flows.stages.consensus import CONSENSUS, read_every_decided
 from flows.stages.decontaminate import DECONTAMINATE, read_clean
 from flows.stages.family import evolve_stages, read_family
 from flows.stages.release import read_released
@@ -44,7 +48,7 @@ class DedupStage:
 
     def plan(self, context: Context) -> list[Job]:
         settings: Any = context.config.dedup.model_dump()
-        before = [*evolve_stages(context), *list_accepting(context), DECONTAMINATE]
+        before = [*evolve_stages(context), *list_accepting(context), DECONTAMINATE, BASE]
         if (semantic := context.config.dedup.semantic) is not None:
             settings = [settings, name_encoder(semantic.model), paraphrases.VERSION]
             before += [CONSENSUS, OVERRIDES]
@@ -54,20 +58,22 @@ class DedupStage:
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        prompts = read_family(context).prompts | read_decided(context)
+        prompts = read_family(context).prompts | read_every_decided(context)
         released = read_released(context)
         threshold, semantic = context.config.dedup.threshold, context.config.dedup.semantic
         meaning = semantic and Meaning(Encoder(semantic.model).embed, semantic.threshold)
         accepted = read_clean(context)
         verified = [answer for answer in accepted if answer.id not in released]
-        verdicts = judge_duplicates(verified, prompts, threshold, meaning=meaning)
+        known = [*read_published(context), *read_taken_out(context)]
+        kept = [answer for answer in known if answer.id not in released]
+        verdicts = judge_duplicates(verified, prompts, threshold, kept=kept, meaning=meaning)
         unique = {verdict.subject_id for verdict in verdicts if verdict.decision == "accept"}
         # What a person let in never pushes out what was verified.
         verdicts += judge_duplicates(
             [answer for answer in accepted if answer.id in released],
             prompts,
             threshold,
-            kept=[answer for answer in verified if answer.id in unique],
+            kept=[*kept, *(answer for answer in verified if answer.id in unique)],
             meaning=meaning,
         )
         tick(job.rows)

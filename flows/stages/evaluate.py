@@ -3,7 +3,10 @@
 `before` and `after` ask outright (zero-shot, greedy pass@1 and sampled pass@k); `few-shot` puts
 the worked examples before the untrained student, which tells how much of the gain is only the
 form of an answer; `teacher` asks the model whose distribution the student is to follow, which
-should be the better one; `random` asks a student that was taught on rows that nobody selected.
+should be the better one; `random` asks a student that was taught on rows that nobody selected. In
+a later cycle `after` is asked of the last student, and of the candidate that the cycle has taught
+(`evaluate-candidate`).
+
 Plain text is read besides: its perplexity, and the divergence from the teacher.
 """
 
@@ -20,7 +23,7 @@ from flows.config import RunConfig
 from flows.run_settings import EmbeddedModel
 from flows.stage_settings import EvaluateSettings
 from flows.stages.random_rows import RANDOM_STUDENT, TRAIN_RANDOM
-from flows.stages.train import STUDENT, find_teacher, load_held_out
+from flows.stages.train import CANDIDATE, STUDENT, find_teacher, load_held_out, place_student
 from flows.store import FileEntry
 from flows.teach_settings import TeachConfig
 from flows.untaught import identify_untaught, is_made, open_untaught
@@ -32,6 +35,7 @@ from generators.errors import InputError
 from generators.prompting import Form
 from generators.records import Prompt, Record, digest
 from generators.seeds import load_examples, load_seeds, load_texts
+from generators.steering import kind_of
 from trainers.evaluate import PassScore, TextScore, evaluate_pass, perplexity_and_kl
 from trainers.settings import ACROSS
 
@@ -61,15 +65,17 @@ class ArmResult(Record):
 class EvaluateStage:
     """Score one arm on the held-out prompts."""
 
-    def __init__(self, settings: EvaluateSettings, arm: str) -> None:
+    def __init__(self, settings: EvaluateSettings, arm: str, *, of_candidate: bool = False) -> None:
         self.settings = settings
         self.arm = arm
-        self.name = f"evaluate-{arm}"
+        self.of_candidate = of_candidate
+        self.name = f"evaluate-{CANDIDATE if of_candidate else arm}"
 
     def plan(self, context: LearningContext) -> list[Job]:
         settings = self.settings
         prompts = choose_held_out(settings)
         before = {"after": ["train"], RANDOM: [TRAIN_RANDOM]}.get(self.arm, [])
+        before = [CANDIDATE] if self.of_candidate else before
         inputs = [
             settings.model_dump(mode="json"),
             self.arm,
@@ -79,12 +85,14 @@ class EvaluateStage:
         ]
         rows = len(prompts) + min(settings.k_prompts, len(prompts)) * settings.k
         rows += len(load_canaries(settings)) if self.arm not in WITHOUT_CANARIES else 0
-        output = f"evaluation/{self.arm}.json"
+        folder = context.folder if self.of_candidate else "evaluation"
+        output = f"{folder}/{self.arm}.json"
         key = context.key(self.name, inputs, before)
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
 
     def work(self, context: LearningContext, job: Job, tick: Tick) -> list[FileEntry]:
-        with _open_model(context, self.arm) as model:
+        student = place_student(context) if self.of_candidate else STUDENT
+        with _open_model(context, self.arm, student) as model:
             result = score_model(
                 model,
                 self.settings,
@@ -209,7 +217,7 @@ def _require_response(outcome: Any) -> Response:
 def _count_by_task(prompts: Sequence[Prompt], score: PassScore) -> dict[str, tuple[int, int]]:
     tried, right = Counter(), Counter()
     for prompt in prompts:
-        task = getattr(prompt.check, "task", prompt.domain)
+        task = kind_of(prompt)
         tried[task] += 1
         right[task] += score.correct[prompt.id]
     return {task: (tried[task], right[task]) for task in sorted(tried)}
@@ -226,10 +234,10 @@ def _read_text(
 
 
 @contextmanager
-def _open_model(context: LearningContext, arm: str) -> Iterator[str]:
-    """The model that an arm asks, as a name or a folder."""
+def _open_model(context: LearningContext, arm: str, student: str) -> Iterator[str]:
+    """The model that an arm asks, as a name or a folder; `student` is a taught one's folder."""
     if arm in ("after", RANDOM):
-        yield str(context.run.place(STUDENT if arm == "after" else RANDOM_STUDENT))
+        yield str(context.run.place(student if arm == "after" else RANDOM_STUDENT))
     elif arm == TEACHER:
         yield _find_asked_teacher(context)
     else:

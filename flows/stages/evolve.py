@@ -7,12 +7,12 @@ that answer is the first sample which the first sampler would draw anyway, so wi
 costs nothing more.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 from filters.eliminate import eliminate
 from filters.equality import COMPARISON
+from flows.history import CREDIT, find_base, read_weights
 from flows.stages.answer import (
     JUDGING,
     describe_asking,
@@ -21,7 +21,7 @@ from flows.stages.answer import (
 )
 from flows.stages.calibrate import CALIBRATE, judge_equality, read_agreement
 from flows.stages.check import CHECKING, judge_check
-from flows.stages.family import evolve_stages, read_family
+from flows.stages.family import evolve_stages, read_elders, read_family
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick, shard_jobs
 from generators.answers import Draft, draft_samples
@@ -60,7 +60,8 @@ class EvolveStage:
         templates, elsewhere = self.settings.list_templates(), {"calibration", "credit", "method"}
         settings = [
             self.settings.model_dump(mode="json", exclude={"rounds", *elsewhere}),
-            dump_credit([*self._credits.values()]) if self._credits is not None else None,
+            dump_credit([*credits.values()]) if (credits := self._find_credits(context)) else None,
+            read_weights(context),
             context.model_settings(self.settings.model),
             [hash_template(form, name) for name in (*templates, COMPARISON)],
             describe_asking(context, config.samplers[0]),
@@ -78,9 +79,13 @@ class EvolveStage:
             context.key(self.name, settings, [CALIBRATE, *evolve_stages(context, round)]),
         )
 
-    @functools.cached_property
-    def _credits(self) -> Credits | None:
-        return load_credit(self.settings.credit) if self.settings.credit else None
+    def _find_credits(self, context: Context) -> Credits | None:
+        """What operators are chosen by: the file that is named, or what they had earned when a
+        steered cycle began."""
+        if self.settings.credit:
+            return load_credit(self.settings.credit)
+        earned = find_base(context, CREDIT) if context.config.cycles.steer else None
+        return load_credit(earned) if earned else None
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
         size = context.config.shard_rows
@@ -94,18 +99,19 @@ class EvolveStage:
         ]
 
     def _draw(self, context: Context) -> Draw:
-        return Draw(context.config.seed, context.cycle, self.round)
+        """A later cycle counts its rounds on from the last one before it."""
+        round = read_elders(context).last_round + self.round
+        return Draw(context.config.seed, context.cycle, round)
 
     def _parents(self, context: Context) -> list[Prompt]:
         pool = read_family(context, before_round=self.round).pool()
-        return pick_parents(pool, self.settings, self._draw(context))
+        return pick_parents(pool, self.settings, self._draw(context), read_weights(context))
 
     def _evolve(self, context: Context, parents: Sequence[Prompt], tick: Tick) -> list[Attempt]:
         draw, settings = self._draw(context), self.settings
         form = context.config.models[settings.model].form
-        chosen = [
-            (parent, choose_operator(parent, settings, draw, self._credits)) for parent in parents
-        ]
+        credits = self._find_credits(context)
+        chosen = [(parent, choose_operator(parent, settings, draw, credits)) for parent in parents]
         replies = self._answer_parents(context, [p for p, name in chosen if name == FOLLOW_UP])
         asked = [
             (p, name)

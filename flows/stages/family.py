@@ -1,4 +1,8 @@
-"""A cycle's prompts, from the seeds to the youngest children, as the committed files tell them."""
+"""A cycle's prompts, from the seeds to the youngest children, as the committed files tell them.
+
+A later cycle goes on from the pool of those before it: their prompts are its elders, which may be
+evolved again and stand in its lineages, but are not answered a second time.
+"""
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from flows.store import RunDirectory, name_folder
 from flows.work import Context, JobContext
 from generators.records import Answer, Prompt, Verdict
 from generators.tables import R, read_records
@@ -21,18 +26,37 @@ class Attempted(NamedTuple):
     domain: str
 
 
+class Elders(NamedTuple):
+    """The prompts of earlier cycles."""
+
+    prompts: Mapping[str, Prompt] = MappingProxyType({})
+    verdicts: Mapping[str, Verdict] = MappingProxyType({})
+    alive: tuple[Prompt, ...] = ()
+    """Those that were not eliminated."""
+
+    @property
+    def last_round(self) -> int:
+        """The last round that was evolved; a later cycle counts on from it."""
+        return max((prompt.round for prompt in self.prompts.values()), default=0)
+
+
 class Family(NamedTuple):
-    """All prompts by id, and what was decided about each attempt to evolve one."""
+    """All prompts by id, elders included, and what was decided about each attempt to evolve one."""
 
     prompts: dict[str, Prompt]
     verdicts: dict[str, Verdict]
     drawn: Mapping[str, Verdict] = MappingProxyType({})
     """What was decided about each prompt that a model was to write itself."""
+    elders: Elders = Elders()
 
     def survived(self, prompt: Prompt) -> bool:
         """Seeds are always in; a child, and a prompt that a model wrote itself, when accepted."""
         verdict = self.drawn.get(prompt.id) or self.verdicts.get(prompt.id)
         return prompt.round == 0 if verdict is None else verdict.decision == "accept"
+
+    def find_verdict(self, id: str) -> Verdict | None:
+        """What was decided about a prompt when it was evolved, in whichever cycle."""
+        return self.verdicts.get(id) or self.elders.verdicts.get(id)
 
     def describe_attempt(self, id: str) -> Attempted:
         """What an attempt at evolving was; one that brought no child tells it by its id."""
@@ -42,28 +66,59 @@ class Family(NamedTuple):
         return Attempted(int(round), operator, self.prompts[parent].domain)
 
     def survivors(self) -> list[Prompt]:
-        """The merged pool of all rounds: seeds and accepted children, by round and id."""
-        alive = [prompt for prompt in self.prompts.values() if self.survived(prompt)]
-        return sorted(alive, key=lambda prompt: (prompt.round, prompt.id))
+        """The merged pool of this cycle's rounds: seeds and accepted children, by round and id."""
+        own = (p for id, p in self.prompts.items() if id not in self.elders.prompts)
+        return sorted(filter(self.survived, own), key=_by_round)
 
     def pool(self) -> list[Prompt]:
         """What the next round evolves: each line's youngest survivor. A parent whose child
         fell stays in."""
-        alive = self.survivors()
+        alive = sorted([*self.elders.alive, *self.survivors()], key=_by_round)
         replaced = {prompt.parent_id for prompt in alive}
         return [prompt for prompt in alive if prompt.id not in replaced]
 
 
 def read_family(context: Context, before_round: int | None = None) -> Family:
     """Read seeds and rounds of evolution; all of them, or those before a round."""
-    prompts: dict[str, Prompt] = {}
+    elders = read_elders(context)
+    prompts = dict(elders.prompts)
     verdicts: dict[str, Verdict] = {}
     drawn: dict[str, Verdict] = {}
     for stage in evolve_stages(context, before_round):
         prompts |= {p.id: p for p in read_stage(context, stage, "prompts-", Prompt)}
         decided = drawn if stage == SYNTHESISE else verdicts
         decided |= {v.subject_id: v for v in read_stage(context, stage, "verdicts-", Verdict)}
-    return Family(prompts, verdicts, drawn)
+    return Family(prompts, verdicts, drawn, elders)
+
+
+def read_elders(context: JobContext[Any]) -> Elders:
+    """The prompts of all cycles before this one, whichever settings they were made under."""
+    files = []
+    for cycle in range(1, context.cycle):
+        folder = f"{name_folder(cycle)}/"
+        entries = RunDirectory(context.run.root, cycle).entries()
+        files += [(e.stage, e.path, e.sha256) for e in entries if e.path.startswith(folder)]
+    return _read_elders(context.run.root, tuple(files))
+
+
+@functools.lru_cache(maxsize=4)
+def _read_elders(root: Path, files: tuple[tuple[str, str, str], ...]) -> Elders:
+    prompts: dict[str, Prompt] = {}
+    verdicts: dict[str, Verdict] = {}
+    for stage, path, sha256 in files:
+        name = path.rpartition("/")[2]
+        if stage not in ("seeds", SYNTHESISE) and not stage.startswith("evolve-"):
+            continue
+        if name.startswith("prompts-"):
+            prompts |= {p.id: p for p in _read_once(root / path, sha256, Prompt)}
+        elif name.startswith("verdicts-"):
+            verdicts |= {v.subject_id: v for v in _read_once(root / path, sha256, Verdict)}
+    every = Family(prompts, verdicts)
+    return Elders(prompts, verdicts, tuple(every.survivors()))
+
+
+def _by_round(prompt: Prompt) -> tuple[int, str]:
+    return prompt.round, prompt.id
 
 
 def read_stage(context: JobContext[Any], stage: str, prefix: str, kind: type[R]) -> list[R]:
@@ -100,13 +155,17 @@ class Subject(NamedTuple):
 
 
 def find_subjects(
-    context: Context, family: Family, verdicts: Iterable[Verdict]
+    context: Context,
+    family: Family,
+    verdicts: Iterable[Verdict],
+    earlier: Mapping[str, Answer] = MappingProxyType({}),
 ) -> Iterator[Subject]:
-    """Find the prompt and the answer behind each verdict.
+    """Find the prompt and the answer behind each verdict, among this cycle's answers and those of
+    an `earlier` one.
 
     What did not come to be is named after the prompt that it was to come from.
     """
-    answers = {
+    answers = {**earlier} | {
         answer.id: answer
         for stage in answer_stages(context)
         for answer in read_stage(context, stage, "answers-", Answer)

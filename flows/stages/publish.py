@@ -1,5 +1,5 @@
 """Stage `publish`: the verified rows become a dataset; everything else lies beside it with the
-reason why.
+reason why. A later cycle adds to what was there when it began.
 
 `dataset/train.parquet` has conversational `prompt` and `completion` columns, as trainers expect
 them; `quarantine.parquet` and `rejected.parquet` hold every other subject of the run. The dataset's
@@ -11,20 +11,36 @@ import hashlib
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.overrides import OVERRIDES, key_of, overrule, read_overrides
+from flows.history import (
+    BASE,
+    list_answering,
+    list_earlier,
+    read_base,
+    read_earlier_answers,
+)
+from flows.overrides import (
+    OVERRIDES,
+    Override,
+    key_of,
+    list_rejected,
+    overrule,
+    read_log,
+    read_overrides,
+    reject_row,
+)
 from flows.stage_settings import PublishSettings
 from flows.stages.accepted import list_accepting, read_verified
-from flows.stages.consensus import read_decided, share_of_votes
+from flows.stages.consensus import read_decided, read_every_decided, share_of_votes
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY, read_pass_rates
 from flows.stages.family import (
     Family,
-    answer_stages,
     evolve_stages,
     find_subjects,
     read_family,
@@ -34,7 +50,7 @@ from flows.stages.losses import LOSSES, RowLoss, find_ifd, read_losses
 from flows.stages.release import read_released
 from flows.stages.screen import SCREEN, read_tags
 from flows.stages.selection import SELECT, read_selected
-from flows.store import FileEntry
+from flows.store import QUARANTINE, REJECTED, TRAIN, FileEntry
 from flows.work import Context, Job, Tick
 from generators.records import (
     VERIFIED_BY,
@@ -46,7 +62,6 @@ from generators.records import (
     canonical_json,
 )
 
-TRAIN, QUARANTINE, REJECTED = (f"dataset/{n}.parquet" for n in ("train", "quarantine", "rejected"))
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 ROW_SCHEMA = pa.schema(
     [
@@ -56,6 +71,7 @@ ROW_SCHEMA = pa.schema(
         ("root_id", pa.string()),
         ("parent_id", pa.string()),
         ("prompt_id", pa.string()),
+        ("cycle", pa.int32()),
         ("round", pa.int32()),
         ("operator", pa.string()),
         ("domain", pa.string()),
@@ -81,6 +97,7 @@ SET_ASIDE_SCHEMA = pa.schema(
         ("score", pa.float64()),
         *[(name, pa.string()) for name in ("prompt", "completion", "prompt_id", "root_id")],
         ("parent_id", pa.string()),
+        ("cycle", pa.int32()),
         ("round", pa.int32()),
         *[(name, pa.string()) for name in ("operator", "domain", "author", "teacher")],
     ]
@@ -100,6 +117,17 @@ class Noted(NamedTuple):
     tags: Sequence[str] | None = None
     by_person: bool = False
     """Whether a person answers for it, and no verification."""
+    cycle: int = 1
+    """In which it was given."""
+
+
+class Base(NamedTuple):
+    """What becomes of the rows that a later cycle began with."""
+
+    rows: Sequence[dict[str, Any]]
+    """That stay."""
+    verdicts: Sequence[Verdict]
+    """On those that a person has taken out since."""
 
 
 class PublishStage:
@@ -108,7 +136,7 @@ class PublishStage:
     name = "publish"
 
     def plan(self, context: Context) -> list[Job]:
-        before = [*evolve_stages(context), *judging_stages(context), LOSSES, OVERRIDES]
+        before = [*evolve_stages(context), *judging_stages(context), LOSSES, OVERRIDES, BASE]
         key = context.key(self.name, context.config.publish.model_dump(), before)
         verdicts = f"{context.folder}/verdicts-publish.parquet"
         outputs = (TRAIN, QUARANTINE, REJECTED, verdicts)
@@ -116,10 +144,13 @@ class PublishStage:
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        family, wanted = read_family(context), read_selected(context)
-        prompts = family.prompts | read_decided(context)
+        family, wanted, base = read_family(context), read_selected(context), settle_base(context)
+        prompts = family.prompts | read_every_decided(context)
         by_person = find_persons_rows(context, wanted, prompts)
-        verdicts = choose_rows(wanted, prompts, context.config.publish, by_person)
+        taken = Counter(row["prompt_id"] for row in base.rows)
+        verdicts = choose_rows(wanted, prompts, context.config.publish, by_person, taken)
+        rejected = list_rejected(read_log(context.run))
+        verdicts = [_obey(verdict, rejected) for verdict in verdicts]
         chosen = {v.subject_id for v in verdicts if v.decision == "accept"}
         noted = read_noted(context, by_person)
         settings = context.config.publish
@@ -128,6 +159,7 @@ class PublishStage:
             for a in wanted
             if a.id in chosen
         ]
+        rows, verdicts = [*base.rows, *rows], [*base.verdicts, *verdicts]
         aside = list_set_aside(context, family, verdicts)
         tables = [sorted(rows, key=lambda row: row["id"])]
         tables += [[r for r in aside if r["decision"] == d] for d in ("quarantine", "reject")]
@@ -138,6 +170,25 @@ class PublishStage:
         ]
         tick(job.rows)
         return [*entries, context.write_records(job, job.outputs[-1], Verdict, verdicts)]
+
+
+def settle_base(context: Context) -> Base:
+    """The rows that this cycle began with, without those that a benchmark gave away or that a
+    person has taken out since."""
+    rejected = list_rejected(read_log(context.run))
+    judged = read_stage(context, DECONTAMINATE, "verdicts-", Verdict)
+    gone = {verdict.subject_id for verdict in judged if verdict.decision != "accept"}
+    there = [row for row in read_base(context, TRAIN) if row["id"] not in gone]
+    return Base(
+        rows=[row for row in there if row["id"] not in rejected],
+        verdicts=[reject_row(rejected[row["id"]]) for row in there if row["id"] in rejected],
+    )
+
+
+def _obey(verdict: Verdict, rejected: Mapping[str, Override]) -> Verdict:
+    """The verdict, or in the place of an acceptance what a person decided."""
+    override = rejected.get(verdict.subject_id)
+    return verdict if override is None or verdict.decision != "accept" else reject_row(override)
 
 
 def judging_stages(context: Context) -> list[str]:
@@ -158,21 +209,22 @@ def choose_rows(
     prompts: Mapping[str, Prompt],
     settings: PublishSettings,
     by_person: Container[str] = (),
+    taken: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Verdict]:
     """Accept the first answers of each prompt whose kind of verification is let in, or that a
-    person answers for, up to the number of rows that is wanted."""
-    taken: dict[str, int] = {}
+    person answers for, up to the number of rows that is wanted. `taken` are the rows that a prompt
+    has already."""
+    counts = Counter(taken)
     verdicts = []
     answers = sorted(answers, key=lambda answer: answer.id in by_person)  # verified ones first
     for answer in answers:
         verified_by = verified_by_of(prompts[answer.prompt_id])
-        count = taken.get(answer.prompt_id, 0)
         if verified_by not in settings.accept and answer.id not in by_person:
             verdicts.append(_judge(answer, "quarantine", f"verified_by_{verified_by}"))
-        elif count >= settings.answers_per_prompt:
+        elif counts[answer.prompt_id] >= settings.answers_per_prompt:
             verdicts.append(_judge(answer, "reject", "surplus"))
         else:
-            taken[answer.prompt_id] = count + 1
+            counts[answer.prompt_id] += 1
             verdicts.append(_judge(answer, "accept", "published"))
     return verdicts if settings.target_rows is None else _cut(answers, verdicts, settings)
 
@@ -218,11 +270,13 @@ def measure_confidence(context: Context) -> dict[str, float]:
 
 
 def read_noted(context: Context, by_person: Container[str]) -> dict[str, Noted]:
-    """What is noted of each answer, by its id."""
+    """What is noted of each answer, by its id: of this cycle, and of those before it, which may
+    have been released since."""
     rates, losses, tags = read_pass_rates(context), read_losses(context), read_tags(context)
     return {
-        id: Noted(confidence, rates.get(id), losses.get(id), tags.get(id), id in by_person)
-        for id, confidence in measure_confidence(context).items()
+        id: Noted(confidence, rates.get(id), losses.get(id), tags.get(id), id in by_person, c.cycle)
+        for c in (*list_earlier(context), context)
+        for id, confidence in measure_confidence(c).items()
     }
 
 
@@ -236,7 +290,8 @@ def find_persons_rows(
     """
     unaided = choose_rows(answers, prompts, context.config.publish)
     overrides = read_overrides(context.run)
-    verified = (read_verified(context, stage) for stage in answer_stages(context))
+    every = [*list_earlier(context), context]
+    verified = (read_verified(c, stage) for c in every for stage in list_answering(c))
     return read_released(context).difference(*verified) | {
         verdict.subject_id for verdict in unaided if key_of(verdict) in overrides
     }
@@ -255,6 +310,7 @@ def make_row(
         "root_id": prompt.root_id,
         "parent_id": prompt.parent_id,
         "prompt_id": prompt.id,
+        "cycle": noted.cycle,
         "round": prompt.round,
         "operator": prompt.operator,
         "domain": prompt.domain,
@@ -281,7 +337,12 @@ def list_set_aside(
     overrides = read_overrides(context.run)
     verdicts = [overrule(v, overrides) for v in [*read_verdicts(context, family), *published]]
     fallen = [verdict for verdict in verdicts if verdict.decision != "accept"]
-    return [_set_aside_row(*subject) for subject in find_subjects(context, family, fallen)]
+    earlier = {answer.id: answer for answer in read_earlier_answers(context)}
+    subjects = find_subjects(context, family, fallen, earlier)
+    rows = [_set_aside_row(*subject) | {"cycle": context.cycle} for subject in subjects]
+    released = read_released(context)
+    before = [row for path in (QUARANTINE, REJECTED) for row in read_base(context, path)]
+    return [*(row for row in before if row["id"] not in released), *rows]
 
 
 def read_verdicts(context: Context, family: Family) -> list[Verdict]:

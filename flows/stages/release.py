@@ -4,7 +4,8 @@ They are looked at for duplicates, contamination and difficulty as all others ar
 stage puts into quarantine waits for a release of its own, and what one rejects stays rejected.
 """
 
-from flows.overrides import OVERRIDES, VERSION, overrule, read_overrides
+from flows.history import BASE, read_base_verdicts
+from flows.overrides import OVERRIDES, VERSION, may_lift, overrule, read_overrides
 from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, read_stage
 from flows.stages.judge import JUDGE
@@ -25,7 +26,7 @@ class ReleaseStage:
         rows = len(judge_released(context))
         if not rows:
             return []
-        before = [OVERRIDES, *list_quarantining(context)]
+        before = [OVERRIDES, BASE, *list_quarantining(context)]
         key = context.key(self.name, VERSION, before)
         output = f"{context.folder}/verdicts-release.parquet"
         return [Job(stage=self.name, outputs=(output,), rows=rows, key=key)]
@@ -38,13 +39,14 @@ class ReleaseStage:
 
 def judge_released(context: Context) -> list[Verdict]:
     """The releases of answers that lie in quarantine for what a sampler's stage, the watch over
-    its teacher, a vote or a judge said."""
+    its teacher, a vote or a judge said, or that an earlier cycle left in quarantine."""
     overrides = read_overrides(context.run)
     if not overrides:
         return []
     stages = list_quarantining(context)
     verdicts = [v for stage in stages for v in read_stage(context, stage, "verdicts-", Verdict)]
-    overruled = [overrule(v, overrides) for v in verdicts if v.decision == "quarantine"]
+    verdicts += read_base_verdicts(context).values()
+    overruled = [overrule(verdict, overrides) for verdict in verdicts if may_lift(verdict)]
     released = [v for v in overruled if v.decision == "accept"]
     return [verdict.model_copy(update={"stage": RELEASE}) for verdict in released]
 

@@ -8,14 +8,15 @@ from typing import Any
 from flows.card import render_card, render_model_card
 from flows.gather import gather_facts
 from flows.gather_learning import gather_evaluation
+from flows.history import CREDIT
 from flows.report import draw_flow, render_report
 from flows.stages.train import METRICS, STUDENT
-from flows.store import CONFIG, FileEntry
+from flows.store import CARD, CONFIG, VERSIONS, FileEntry
 from flows.work import Context, Job, LearningContext, Tick
 from generators.credit import dump_credit
 
-REPORT, CARD, MODEL_CARD = "report.html", "dataset/README.md", f"{STUDENT}/README.md"
-FLOW, CURVES, CREDIT = "flow.svg", "curves.svg", "credit.json"
+REPORT, MODEL_CARD = "report.html", f"{STUDENT}/README.md"
+FLOW, CURVES = "flow.svg", "curves.svg"
 HELD_OUT = "pass@1, held out"
 """The curve of the evaluation; pass@1 alone is of rows that were kept from the training."""
 
@@ -30,7 +31,7 @@ class ReportStage:
         outputs = [REPORT, FLOW, CARD, CREDIT]
         if context.run.files("train"):
             outputs += [MODEL_CARD, CURVES]
-        key = context.key(self.name, [], sorted(stages - {self.name, CONFIG}))
+        key = context.key(self.name, [], sorted(stages - {self.name, CONFIG, VERSIONS}))
         return [Job(stage=self.name, outputs=tuple(outputs), rows=len(outputs), key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:

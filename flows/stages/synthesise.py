@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filters.synthesised import VERSION, Turn, judge_turn
 from flows.config import RunConfig
 from flows.run_settings import EmbeddedModel
-from flows.stages.family import SYNTHESISE, read_stage
+from flows.stages.family import SYNTHESISE, read_elders, read_stage
 from flows.store import FileEntry
 from flows.work import Context, Job, Tick
 from generators.clients import Failure, Outcome, Request
@@ -55,7 +55,8 @@ class SynthesiseStage:
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:
-        pool = _Pool(read_stage(context, "seeds", "prompts-", Prompt))
+        seeds = read_stage(context, "seeds", "prompts-", Prompt)
+        pool = _Pool([*read_elders(context).prompts.values(), *seeds])
         for settings in self.entries:
             drawn = synthesise(context, settings, pool, tick)
             tick(settings.most_draws - drawn)

@@ -31,20 +31,22 @@ from trainers.settings import ContextSignal, TrainSettings
 from trainers.signal_settings import Teacher
 
 METRICS, STUDENT, SIGNAL = "metrics.jsonl", "student", "signal"
+CANDIDATE = "candidate"
+"""The student of a later cycle, until it is found better than the last one."""
 
 
 class TrainingStage:
     """Train on the accepted rows; checkpoints survive a kill, the student appears when done."""
 
-    name = "train"
-
-    def __init__(self, settings: TrainStage) -> None:
+    def __init__(self, settings: TrainStage, *, name: str = "train") -> None:
         self.settings = settings
+        self.name = name
+        """`train`, or `candidate` in a later cycle."""
 
     def plan(self, context: LearningContext) -> list[Job]:
         key = digest_training(context, self.settings)
         rows = sum(part.max_steps or 1 for part in self.settings.split())
-        outputs = (METRICS, f"{STUDENT}/config.json")
+        outputs = (place_metrics(context), f"{place_student(context)}/config.json")
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
     def work(self, context: LearningContext, job: Job, tick: Tick) -> list[FileEntry]:
@@ -52,7 +54,17 @@ class TrainingStage:
         select_rows(context.run.place(TRAIN), rows, self.settings.accept)
         signal = context.run.place(SIGNAL) if list_cached_parts(self.settings) else None
         teach(context, self.settings, rows, tick, signal=signal)
-        return keep_student(context, job, METRICS, STUDENT)
+        return keep_student(context, job, place_metrics(context), place_student(context))
+
+
+def place_student(context: LearningContext) -> str:
+    """The folder of the student that this cycle teaches."""
+    return STUDENT if context.cycle == 1 else f"{context.folder}/{CANDIDATE}"
+
+
+def place_metrics(context: LearningContext) -> str:
+    """The file of its training's figures."""
+    return METRICS if context.cycle == 1 else f"{context.folder}/{METRICS}"
 
 
 def teach(

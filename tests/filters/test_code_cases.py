@@ -108,8 +108,14 @@ def test_what_no_value_gives_equals_nothing(forged: Any) -> None:
     ids=repr,
 )
 def test_what_is_no_notation_cannot_be_read(forged: Any) -> None:
-    with pytest.raises(ValueError, match=r"holds nothing that can be read|invalid literal"):
+    (tag,) = forged
+    with pytest.raises(ValueError) as caught:
         is_same([1], forged)
+    assert str(caught.value) == (
+        "invalid literal for int() with base 16: 'x'"
+        if tag == "$int"
+        else f"{tag} holds nothing that can be read"
+    )
 
 
 @pytest.mark.parametrize(

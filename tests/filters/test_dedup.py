@@ -153,8 +153,11 @@ def test_the_most_similar_kept_text_is_named() -> None:
 
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.1, 70])
 def test_an_impossible_threshold_is_refused(threshold: float) -> None:
-    with pytest.raises(ConfigError, match=r"dedup\.threshold: .* above 0 and up to 1"):
+    with pytest.raises(ConfigError) as caught:
         find_duplicates({"a": A}, threshold=threshold)
+    assert str(caught.value) == (
+        f"dedup.threshold: {threshold} is no similarity; give a number above 0 and up to 1"
+    )
 
 
 def test_recall_is_complete_on_pairs_above_the_threshold() -> None:

@@ -8,6 +8,7 @@ from generators.procedural import make_entries, prompt_of
 from generators.records import Check, Message, ProceduralCheck, Prompt
 
 TASK = "template:apples"
+REMEDY = "Take them out of the seeds, or draw both sets anew with splits 'train' and 'heldout'."
 
 
 def ask(text: str, check: Check | None = None, before: str = "") -> Prompt:
@@ -39,17 +40,20 @@ def test_equal_text_is_refused_with_the_remedy() -> None:
     with pytest.raises(HeldOutError) as caught:
         check_disjoint([ask("What is 1 + 1?"), train], [ask("Why?"), heldout])
     assert str(caught.value) == (
-        f'1 of 2 held-out prompts occur in training: {heldout.id} ("what is 3 + 4") is trained '
-        f"on as {train.id}. Take them out of the seeds, or draw both sets anew with splits "
-        "'train' and 'heldout'."
+        f'1 of 2 held-out prompts occur in training: {heldout.id} ("what is 3 + 4") is trained'
+        f" on as {train.id}. {REMEDY}"
     )
 
 
 def test_equal_operands_are_refused_however_they_are_worded() -> None:
     check = draw_check()
     train, heldout = ask(prompt_of(check), check), ask("Work this out, please.", check)
-    with pytest.raises(HeldOutError, match=f"{heldout.id} .* is trained on as {train.id}"):
+    with pytest.raises(HeldOutError) as caught:
         check_disjoint([train], [heldout])
+    assert str(caught.value) == (
+        f'1 of 1 held-out prompts occur in training: {heldout.id} ("Work this out, please.") is'
+        f" trained on as {train.id}. {REMEDY}"
+    )
     assert check_disjoint([train], [ask("Work this out, please.")]) is None
 
 
@@ -58,15 +62,19 @@ def test_the_whole_conversation_counts_and_the_system_turn_does_not() -> None:
     assert check_disjoint([ask(last, before="I had 3.")], [ask(last, before="I had 4.")]) is None
     prompt = ask(last)
     turns = [Message(role="system", content="Be brief."), *prompt.messages]
-    with pytest.raises(HeldOutError):
+    with pytest.raises(HeldOutError) as caught:
         check_disjoint([prompt], [prompt.model_copy(update={"messages": tuple(turns)})])
+    assert str(caught.value) == (
+        f'1 of 1 held-out prompts occur in training: {prompt.id} ("{last}") is trained on as'
+        f" {prompt.id}. {REMEDY}"
+    )
 
 
 def test_at_most_five_are_named_and_the_rest_counted() -> None:
     prompts = [ask(f"What is {i} + 4?") for i in range(7)]
     with pytest.raises(HeldOutError) as caught:
         check_disjoint(prompts, prompts)
-    text = str(caught.value)
-    assert text.startswith("7 of 7 held-out prompts")
-    assert text.count("is trained on as") == 5
-    assert "; and 2 more. " in text
+    named = [f'{p.id} ("{p.text}") is trained on as {p.id}' for p in prompts[:5]]
+    assert str(caught.value) == (
+        f"7 of 7 held-out prompts occur in training: {'; '.join(named)}; and 2 more. {REMEDY}"
+    )

@@ -108,7 +108,7 @@ def test_repetition_is_the_share_of_grams_seen_before() -> None:
 def test_settings_that_contradict_themselves(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SelectSettings(**settings)  # type: ignore[arg-type]
-    assert message in str(caught.value)
+    assert [fault["msg"] for fault in caught.value.errors()] == [f"Value error, {message}"]
 
 
 def spread(degrees: dict[str, float], **settings: object) -> dict[str, tuple[str, str | None]]:

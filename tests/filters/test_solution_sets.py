@@ -81,15 +81,16 @@ def test_what_cannot_be_read_says_why(text: str, why: str) -> None:
 
 
 def test_values_too_large_for_their_decimals_are_never_called_the_same() -> None:
-    with pytest.raises(NotReadable, match=r"^is too large to compare$"):
+    with pytest.raises(NotReadable) as caught:
         is_same("200!", "200!+1")
+    assert str(caught.value) == "is too large to compare"
 
 
 def test_a_part_that_cannot_be_read_is_never_merely_unequal() -> None:
-    with pytest.raises(NotReadable):
-        is_same("1, 2", "1, 2, ducks")
-    with pytest.raises(NotReadable):
-        is_same("(1, 2)", "1, ducks")
+    for one, other in (("1, 2", "1, 2, ducks"), ("(1, 2)", "1, ducks")):
+        with pytest.raises(NotReadable) as caught:
+            is_same(one, other)
+        assert str(caught.value) == "has the word 'ducks' in it"
 
 
 def test_a_solution_tells_its_shape() -> None:

@@ -307,8 +307,12 @@ def test_an_unknown_kind_lists_the_choices_and_the_nearest() -> None:
 
 
 def test_a_check_with_wrong_fields_names_them() -> None:
-    with pytest.raises(InputError, match=r"check\.answer: .*\ncheck\.answr: "):
+    with pytest.raises(InputError) as caught:
         verify({"kind": "math", "answr": "1"}, "1")
+    assert str(caught.value).split("\n") == [
+        "check.answer: Field required",
+        "check.answr: Extra inputs are not permitted",
+    ]
 
 
 def test_every_verifier_is_of_a_kind_that_exists() -> None:
@@ -343,8 +347,9 @@ def test_many_are_judged_in_order_and_the_workers_can_be_closed() -> None:
 
 def test_a_fault_in_one_check_is_raised_and_the_others_are_called_off() -> None:
     broken = MathCheck.model_construct(answer=None)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError) as caught:
         verify_many([(broken, "1"), (MathCheck(answer="1"), "1")])
+    assert str(caught.value) == "'NoneType' object is not iterable"
 
 
 def test_any_thread_may_verify() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from flows.conduct import PlainConductor
 from flows.config import RunConfig, load_config
 from flows.console import Console
-from flows.pipeline import PlainConductor, conduct
-from flows.store import RunDirectory
+from flows.pipeline import conduct
+from flows.store import RunDirectory, name_folder
 from generators.tables import read_records
 from tests.json_lines import write_lines
 
@@ -128,20 +129,23 @@ def read_settings(path: Path, settings: Mapping[str, Any], **overrides: Any) -> 
     return load_config(write_config(path, settings), overrides)
 
 
-def conduct_plainly(config: RunConfig, *, update: bool = False) -> tuple[RunDirectory, str]:
+def conduct_plainly(
+    config: RunConfig, *, update: bool = False, new_cycle: bool = False
+) -> tuple[RunDirectory, str]:
     """Conduct a run in this thread; return it with what it printed."""
     out = io.StringIO()
-    console = Console(out=out, err=out)
-    return conduct(config, console, PlainConductor(), update=update), out.getvalue()
+    console, conductor = Console(out=out, err=out), PlainConductor()
+    run = conduct(config, console, conductor, update=update, new_cycle=new_cycle)
+    return run, out.getvalue()
 
 
 def rows_of(*paths: Path) -> list[dict[str, Any]]:
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
 
-def read_cycle(run: RunDirectory, prefix: str, kind: type) -> list[Any]:
-    """The records of one kind in all files of a run whose names begin so."""
-    files = sorted(run.place("cycle-0001").glob(f"{prefix}*.parquet"))
+def read_cycle(run: RunDirectory, prefix: str, kind: type, cycle: int = 1) -> list[Any]:
+    """The records of one kind in all files of a run's cycle whose names begin so."""
+    files = sorted(run.place(name_folder(cycle)).glob(f"{prefix}*.parquet"))
     return [record for file in files for record in read_records(file, kind)]
 
 

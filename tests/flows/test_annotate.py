@@ -29,6 +29,7 @@ from tests.flows.annotators import (
 )
 from tests.flows.kills import run_until
 from tests.flows.small_run import rows_of, write_config
+from tests.flows.test_budget import hide_sums
 from tests.generators.loopback import Call
 
 
@@ -229,7 +230,13 @@ def test_a_budget_stops_it_and_a_larger_one_lets_it_go_on(
         settings = describe_annotation(tmp_path, server.url) | {"budget": {"max_tokens": 3000}}
         file = write_config(tmp_path / "faces.yaml", settings)
         assert main(["annotate", str(file), "--no-prefect"]) == 1
-        assert "of budget.max_tokens (3,000)" in capfd.readouterr().err
+        last = capfd.readouterr().err.splitlines()[-1]
+        assert hide_sums(last) == (
+            "tutelage: the run has spent … tokens of budget.max_tokens (3,000), and the next "
+            "request"
+            " could make it …: raise budget.max_tokens and type the same command again; no answer"
+            " is paid for twice"
+        )
         before = len(server.asked())
         assert before < ASKED
         write_config(file, settings | {"budget": None})

@@ -10,7 +10,7 @@ import pytest
 from flows.annotate_figures import AnnotationFigures
 from flows.annotate_settings import AnnotateConfig
 from flows.cli import main
-from flows.pipeline import choose_stages
+from flows.stage_lists import choose_stages
 from flows.stages.soft_labels import CARD, read_figures
 from flows.store import RunDirectory
 from flows.work import attach_context

@@ -151,8 +151,9 @@ def test_all_bad_rows_are_reported_together(tmp_path: Path) -> None:
 
 def test_an_empty_file_says_what_to_give(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n")
-    with pytest.raises(InputError, match="is empty; give rows with id and messages"):
+    with pytest.raises(InputError) as caught:
         audit_file(tmp_path / "rows.jsonl", Console(json=True))
+    assert str(caught.value) == f"{tmp_path}/rows.jsonl: is empty; give rows with id and messages"
 
 
 def test_lines_come_one_by_one(tmp_path: Path) -> None:

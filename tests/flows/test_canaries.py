@@ -1,5 +1,6 @@
 """Canaries in a run: asked before and after the training, compared, and told in the report."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def watched(
 
 @pytest.fixture(scope="module")
 def facts(watched: Finished) -> Facts:
-    with open_context(watched.run.root, watched.config, cycle=1) as context:
+    with open_context(watched.run.root, watched.config) as context:
         return gather_facts(context)
 
 
@@ -110,8 +111,13 @@ def test_canary_that_is_trained_on_stops_the_run(
     settings = add_training(describe_run(tmp_path, teacher.url), tmp_path, tiny_model_dir)
     settings = plant(settings | {"evolve": None}, tmp_path, [list_seeds()[0]["prompt"], *QUESTIONS])
     settings["evaluate"] |= {"k_prompts": 0, "text": None, "examples": None}
-    with pytest.raises(HeldOutError, match="1 of 16 held-out prompts occur in training"):
+    with pytest.raises(HeldOutError) as caught:
         conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+    assert re.sub(r"\b[0-9a-f]{16}\b", "ID", str(caught.value)) == (
+        '1 of 16 held-out prompts occur in training: ID ("What is 11 + 19? Answer with the number'
+        ' only.") is trained on as ID. Take them out of the seeds, or draw both sets anew with'
+        " splits 'train' and 'heldout'."
+    )
 
 
 def _clean(number: int) -> CanaryAnswer:

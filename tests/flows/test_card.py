@@ -118,10 +118,27 @@ def test_a_model_card_without_evaluation_has_no_scores() -> None:
 @pytest.mark.parametrize(
     ("render", "facts", "message"),
     [
-        pytest.param(render_card, BARE, "no dataset to describe yet", id="dataset"),
-        pytest.param(render_model_card, UNTRAINED, "no student to describe yet", id="student"),
+        pytest.param(
+            render_card,
+            BARE,
+            (
+                "run demo: there is no dataset to describe yet; finish the run first (tutelage run "
+                "CONFIG)"
+            ),
+            id="dataset",
+        ),
+        pytest.param(
+            render_model_card,
+            UNTRAINED,
+            (
+                "run demo: there is no student to describe yet; train one first (tutelage train "
+                "CONFIG)"
+            ),
+            id="student",
+        ),
     ],
 )
 def test_nothing_to_describe(render: Any, facts: Any, message: str) -> None:
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError) as caught:
         render(facts)
+    assert str(caught.value) == message

@@ -10,7 +10,7 @@ import pytest
 from flows.classify_figures import ClassifierFigures
 from flows.classify_settings import ClassifyConfig, load_classification
 from flows.cli import main
-from flows.pipeline import choose_stages
+from flows.stage_lists import choose_stages
 from flows.stages.classify import CARD, read_figures
 from flows.store import RunDirectory
 from flows.work import attach_context
@@ -124,9 +124,16 @@ def test_missing_labels_are_told_with_what_makes_them(
     settings = describe_classifier(folder, tiny_model_dir) | {"name": "early", "data": data}
     file = write_config(folder / "early.yaml", settings)
     assert main(["classify", str(file), "--no-prefect"]) == 1
-    assert "run that first: tutelage annotate CONFIG" in capfd.readouterr().err
-    with pytest.raises(RunError, match="no classifier has been finished here"):
+    assert capfd.readouterr().err.splitlines()[-2:] == [
+        f"tutelage: {data['train'][0]}: no such file or folder.",
+        "If an annotation makes it, run that first: tutelage annotate CONFIG",
+    ]
+    with pytest.raises(RunError) as caught:
         read_figures(RunDirectory(folder / "runs" / "early"))
+    assert str(caught.value) == (
+        f"{folder}/runs/early: no classifier has been finished here; finish it: tutelage classify"
+        " CONFIG"
+    )
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""The command's promises: quick help, exit codes, plain errors, one JSON document on stdout."""
+"""The command's promises: exit codes, plain errors, one JSON document on stdout."""
 
 import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,28 +17,6 @@ from generators.errors import EndpointError, RunError
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "flows/configs/demo.yaml"
-ARGUMENTS = {
-    "run": "CONFIG",
-    "preview": "CONFIG",
-    "validate": "CONFIG",
-    "train": "CONFIG",
-    "evaluate": "CONFIG|MODEL",
-    "report": "RUN",
-    "verify": "FILE",
-    "dedup": "FILE",
-    "estimate": "CONFIG",
-    "optimise": "CONFIG",
-    "rounds": "CONFIG",
-    "annotate": "CONFIG",
-    "classify": "CONFIG",
-    "cut": "MODEL FOLDER",
-    "export": "RUN|FOLDER FILE",
-}
-VERBS = list(ARGUMENTS)
-HEAVY = [
-    *("torch", "transformers", "prefect", "datasets", "reasoning_gym", "openai", "pyarrow"),
-    *("matplotlib", "math_verify", "fastapi"),
-]
 ROWS = [
     {"id": "a", "check": {"kind": "math", "answer": "18"}, "completion": r"so \boxed{18}"},
     {"id": "b", "check": {"kind": "math", "answer": "18"}, "completion": "19"},
@@ -74,51 +51,6 @@ def failing_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], No
     return fail_with
 
 
-@pytest.mark.parametrize("verb", [None, *VERBS])
-def test_help_imports_nothing_heavy(verb: str | None) -> None:
-    arguments = [verb, "--help"] if verb else ["--help"]
-    code = (
-        "import sys; from flows.cli import main; code = main(sys.argv[1:]);"
-        f"print(code, [name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    usage = f"{verb} [OPTIONS] {ARGUMENTS[verb]}" if verb else "COMMAND"
-    assert done.stdout.splitlines()[0] == f"Usage: tutelage {usage}"
-    assert done.stdout.splitlines()[-1] == "0 []"
-
-
-def test_help_answers_within_a_second() -> None:
-    """Processor time, since a machine may be busy with other things."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = tutelage("--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert [verb for verb in VERBS if f"│ {verb} " not in done.stdout] == []
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_an_example_and_json(verb: str) -> None:
-    shown = tutelage(verb, "--help").stdout
-    assert f"Example: tutelage {verb} " in shown
-    assert "--json" in shown
-
-
-@pytest.mark.parametrize(
-    ("tool", "wanted"), [("stats", "PATH"), ("export", "PATH OUT"), ("prune", "PATH")]
-)
-def test_journal_tools_have_examples_and_json(tool: str, wanted: str) -> None:
-    shown = tutelage("journal", tool, "--help").stdout
-    assert shown.splitlines()[0] == f"Usage: tutelage journal {tool} [OPTIONS] {wanted}"
-    assert f"Example: tutelage journal {tool} " in shown
-    assert "--json" in shown
-
-
 def test_version_is_the_packages() -> None:
     done = tutelage("--version")
     assert (done.returncode, done.stdout) == (0, "0.1.0\n")
@@ -130,7 +62,7 @@ def test_version_is_the_packages() -> None:
         pytest.param(
             ["rnu", "x"],
             'Unknown command "rnu". Did you mean "run"? Available commands: run, preview, '
-            "validate, train, evaluate, report, verify, dedup, ... See `tutelage --help`.",
+            "validate, train, evaluate, report, estimate, optimise, ... See `tutelage --help`.",
             id="unknown verb",
         ),
         pytest.param(
@@ -291,13 +223,17 @@ def test_cause_of_a_wrapped_failure_is_found(
     wrapped.__cause__ = OSError(errno.EDQUOT, "Disk quota exceeded", "runs/journal.sqlite")
     failing_run(wrapped)
     assert cli.main(["run", str(DEMO)]) == 1
-    assert capsys.readouterr().err.startswith("tutelage: disk full at runs/journal.sqlite: ")
+    assert capsys.readouterr().err == (
+        "tutelage: disk full at runs/journal.sqlite: free some space and type the same command"
+        " again; what is committed stays\n"
+    )
 
 
 def test_defect_keeps_its_traceback(failing_run: Callable[[BaseException], None]) -> None:
     failing_run(ZeroDivisionError("a defect of ours"))
-    with pytest.raises(ZeroDivisionError, match="a defect of ours"):
+    with pytest.raises(ZeroDivisionError) as caught:
         cli.main(["run", str(DEMO)])
+    assert str(caught.value) == "a defect of ours"
 
 
 def test_ctrl_c_prints_one_line(tmp_path: Path) -> None:

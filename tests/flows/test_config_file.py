@@ -385,5 +385,9 @@ def test_directory_and_binary_file(config: Path) -> None:
 
 def test_path_is_told_as_it_was_given(config: Path) -> None:
     config.write_text("purpose: 1\n" + GOOD)
-    with pytest.raises(ConfigError, match=r"^\.\./.*/configs/demo\.yaml:1:1: purpose: not a"):
+    with pytest.raises(ConfigError) as caught:
         read_config(Path("..") / Path.cwd().name / config, Settings)
+    assert str(caught.value) == (
+        f"../{Path.cwd().name}/configs/demo.yaml:1:1: purpose: not a setting: choose from teacher,"
+        " samplers, teachers, train, folder, schema, seeds"
+    )

@@ -149,7 +149,7 @@ def test_a_seed_without_a_key_is_voted_on(voted: Any) -> None:
 def test_the_report_counts_the_votes(voted: Any) -> None:
     run, settings, _ = voted
     config = read_settings(run.root.parent.parent / "small.yaml", settings)
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         facts = gather_facts(context)
     votes = facts.votes
     assert votes is not None
@@ -173,7 +173,7 @@ def test_votes_are_tried_where_the_answer_is_known(tmp_path: Path) -> None:
         settings |= {"consensus": VOTES | {"threshold": 0.6}}
         config = read_settings(tmp_path / "small.yaml", settings)
         run, _ = conduct_plainly(config)
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         facts = gather_facts(context)
     assert facts.votes is not None
     trial = facts.votes.trial

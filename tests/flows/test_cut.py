@@ -53,11 +53,33 @@ def test_assignments_are_read_as_numbers_truths_and_text() -> None:
 @pytest.mark.parametrize(
     ("layers", "fresh", "seed", "message"),
     [
-        ((), None, None, "nothing says how the student is made: give --layers"),
-        ((1,), ["num_hidden_layers=1"], None, "--layers and --fresh: untrained weights have no la"),
+        (
+            (),
+            None,
+            None,
+            (
+                "nothing says how the student is made: give --layers (those to keep), or --fresh "
+                "NAME=VALUE (untrained weights under a changed configuration)"
+            ),
+        ),
+        (
+            (1,),
+            ["num_hidden_layers=1"],
+            None,
+            (
+                "--layers and --fresh: untrained weights have no layers to keep; give one of "
+                "them, or "
+                "--fresh num_hidden_layers=…"
+            ),
+        ),
         ((1,), None, 3, "--seed draws the weights of --fresh; leave it out beside --layers"),
-        ((), ["hidden_size"], None, "--fresh hidden_size: give NAME=VALUE, such as num_hidden_la"),
-        ((), ["=3"], None, "--fresh =3: give NAME=VALUE"),
+        (
+            (),
+            ["hidden_size"],
+            None,
+            "--fresh hidden_size: give NAME=VALUE, such as num_hidden_layers=6",
+        ),
+        ((), ["=3"], None, "--fresh =3: give NAME=VALUE, such as num_hidden_layers=6"),
         ((), ["a=3", "a=4"], None, "--fresh a: given twice; give it once"),
     ],
 )
@@ -66,4 +88,4 @@ def test_options_that_ask_for_no_student_are_refused(
 ) -> None:
     with pytest.raises(ConfigError) as refusal:
         describe_cut("m", layers, fresh, seed)
-    assert str(refusal.value).startswith(message)
+    assert str(refusal.value) == message

@@ -3,7 +3,6 @@
 import csv
 import json
 import random
-import re
 import sqlite3
 import subprocess
 import sys
@@ -102,8 +101,11 @@ def test_the_threshold_and_the_numbers_are_as_asked(tmp_path: Path) -> None:
     assert [line.similarity for line in dedup(path, threshold=14 / 20)] == [None, 14 / 20]
     assert [line.duplicate_of for line in dedup(path, threshold=0.71)] == [None, None]
     assert [line.duplicate_of for line in dedup(path, numbers_must_agree=True)] == [None, None]
-    with pytest.raises(ConfigError, match=r"70\.0 is no similarity; give a number above 0 and up"):
+    with pytest.raises(ConfigError) as caught:
         dedup(path, threshold=70)
+    assert str(caught.value) == (
+        "dedup.threshold: 70.0 is no similarity; give a number above 0 and up to 1"
+    )
 
 
 def test_an_index_compares_a_file_with_all_earlier_ones(tmp_path: Path) -> None:
@@ -130,8 +132,9 @@ def test_an_id_that_had_another_text_is_a_fault_and_nothing_is_added(tmp_path: P
         f'{path}:{line}: id: "{id}" stands in {index} with another text; {remedy}'
         for line, id in ((2, "a"), (3, "d"))
     ]
-    with pytest.raises(InputError, match=f"^{re.escape(chr(10).join(told))}$"):
+    with pytest.raises(InputError) as caught:
         dedup(path, index=index)
+    assert str(caught.value).split("\n") == told
     with closing(sqlite3.connect(index)) as connection:
         assert connection.execute("SELECT count(*) FROM texts").fetchone() == (4,)
 
@@ -235,10 +238,21 @@ def test_people_see_counts_and_the_first_duplicates(
     ]
 
 
-@pytest.mark.parametrize("threshold", ["0", "-1", "1.1", "nan"])
+@pytest.mark.parametrize(
+    ("threshold", "told"),
+    [
+        ("0", "Must be > 0."),
+        ("-1", "Must be > 0."),
+        ("1.1", "Must be <= 1."),
+        ("nan", "Must be <= 1."),
+    ],
+)
 def test_an_impossible_threshold_is_wrong_use(
-    threshold: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    threshold: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_lines(tmp_path / "rows.jsonl", ROWS)
     assert cli.main(["dedup", str(path), "--threshold", threshold]) == 2
-    assert "threshold" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f'tutelage: Invalid value "{float(threshold)}" for --threshold. {told} See `tutelage dedup'
+        " --help`.\n"
+    )

@@ -45,7 +45,7 @@ def measure(folder: Path, **difficulty: Any) -> Measured:
         config = read_settings(folder / "small.yaml", settings)
         run, _ = conduct_plainly(config)
         calls = teacher.asked_since(0)
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         return Measured(run, gather_facts(context), calls)
 
 

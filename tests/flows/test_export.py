@@ -66,10 +66,18 @@ def test_a_converter_that_is_not_at_hand_is_asked_for(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError) as refusal:
         find_converter(None, None)
-    assert str(refusal.value).endswith(f"--converter llama.cpp/{CONVERTER}")
-    for given in ((tmp_path / "no.py", None), (Path(__file__), tmp_path / "no")):
-        with pytest.raises(ConfigError, match=r"--(converter|python) .*: no such file"):
-            find_converter(*given)
+    assert str(refusal.value) == (
+        f"{CONVERTER} of llama.cpp is not at hand (looked for it on the PATH).\n"
+        "Get llama.cpp (github.com/ggml-org/llama.cpp), and say where it is: --converter"
+        f" llama.cpp/{CONVERTER}"
+    )
+    for option, script, python in (
+        ("--converter", tmp_path / "no", None),
+        ("--python", Path(__file__), tmp_path / "no"),
+    ):
+        with pytest.raises(ConfigError) as refusal:
+            find_converter(script, python)
+        assert str(refusal.value) == f"{option} {tmp_path}/no: no such file"
     own = tmp_path / CONVERTER
     own.touch(mode=0o755)
     found = find_converter(None, None)

@@ -74,7 +74,7 @@ def test_judges_name_stays_text() -> None:
 
 def test_judge_is_gathered_with_its_interval(finished: Finished) -> None:
     """188 of 188: Wilson's interval ends at n / (n + z²)."""
-    with open_context(finished.run.root, finished.config, cycle=1) as context:
+    with open_context(finished.run.root, finished.config) as context:
         judge = gather_judge(context)
     assert judge is not None
     assert (judge.agreed.value, judge.agreed.high) == (1.0, 1.0)

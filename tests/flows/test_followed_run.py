@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.gather import gather_facts
-from flows.pipeline import choose_stages
 from flows.report import render_report
+from flows.stage_lists import choose_stages
 from flows.stages.report import CURVES, MODEL_CARD
 from flows.work import open_context
 from tests.flows.small_run import add_training, conduct_plainly, read_settings
@@ -32,7 +32,7 @@ def test_a_run_writes_the_signal_and_doubts_its_teacher(
     run, printed = conduct_plainly(config, update=True)
     doubt = "the teacher is not better, beyond chance, than the untrained student: pass@1 "
     assert printed.count(doubt) == 1
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         facts = gather_facts(context)
     training, evaluation = facts.training, facts.evaluation
     assert training is not None

@@ -21,7 +21,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def facts(trained: Finished) -> Iterator[Facts]:
-    with open_context(trained.run.root, trained.config, cycle=1) as context:
+    with open_context(trained.run.root, trained.config) as context:
         yield gather_facts(context)
 
 

@@ -96,7 +96,7 @@ def conduct_matched(folder: Path, asks: str) -> Run:
         config = read_settings(folder / "small.yaml", describe(folder, server.url, asks))
         run, _ = conduct_plainly(config)
         calls = [call for call in server.calls if not call.path.endswith("/models")]
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         (match,) = gather_facts(context).matches
     return Run(run, calls, match, estimate_run(config).requests)
 

@@ -244,7 +244,7 @@ def test_the_report_tells_of_the_trial(tmp_path: Path) -> None:
     run, _ = judge_run(tmp_path, gullible)
     with JudgedServer(gullible) as server:
         config = read_settings(tmp_path / "again.yaml", describe_judged(tmp_path, server.url))
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         facts = gather_facts(context)
         counts = {c.stage: c for c in gather_counts(context, read_family(context))}
     assert facts.battery is not None
@@ -286,13 +286,17 @@ def test_an_answer_that_pleads_may_still_pass() -> None:
     [
         (
             {"model": "strong"},
-            "judge.model: strong also answers, as sampler dear, and would judge itself; "
-            "name another model",
+            (
+                "judge.model: strong also answers, as sampler dear, and would judge itself; name "
+                "another model"
+            ),
         ),
         (
             {"model": "judge", "accepts_alone": True},
-            "judge.accepts_alone: what it accepts would not be published; "
-            "add judge to publish.accept, or take this out",
+            (
+                "judge.accepts_alone: what it accepts would not be published; add judge to "
+                "publish.accept, or take this out"
+            ),
         ),
     ],
     ids=["its own judge", "accepts what is not published"],
@@ -303,7 +307,7 @@ def test_settings_that_cannot_be_meant_are_refused(
     settings = describe_judged(tmp_path, "http://127.0.0.1:9/v1") | {"judge": judge}
     with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "judged.yaml", settings)
-    assert message in str(caught.value)
+    assert str(caught.value).partition(": ")[2] == message
 
 
 def test_the_estimate_counts_the_judge(tmp_path: Path) -> None:

@@ -265,9 +265,14 @@ def test_licence_that_forbids_it_stops_before_the_first_request(tmp_path: Path) 
 
 
 def test_server_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
-    settings = describe_search(tmp_path, f"http://127.0.0.1:{find_free_port()}/v1")
-    with pytest.raises(EndpointError, match=r"cannot be reached"):
+    port = find_free_port()
+    settings = describe_search(tmp_path, f"http://127.0.0.1:{port}/v1")
+    with pytest.raises(EndpointError) as caught:
         optimise_method(read_settings(tmp_path / "small.yaml", settings), Console(json=True))
+    assert str(caught.value) == (
+        f"http://127.0.0.1:{port}/v1: cannot be reached ([Errno 111] Connect call failed"
+        f" ('127.0.0.1', {port})); start it, or check base_url"
+    )
     assert not (tmp_path / "runs").exists() or list_files(tmp_path / "runs") == []
 
 
@@ -293,7 +298,10 @@ def test_search_with_too_few_seeds_says_how_many(tmp_path: Path) -> None:
     )
     settings["evolve"]["parents"] = {"writing": 3, "maths": 0}
     config = read_settings(tmp_path / "small.yaml", settings)
-    assert "a method can rewrite 6 of those" in try_search(config, ConfigError)
+    assert try_search(config, ConfigError) == (
+        "small: auto_evol needs 30 + 4 seeds, and a method can rewrite 6 of those in seeds.paths:"
+        " add some, or lower auto_evol.dev or auto_evol.minibatch"
+    )
 
 
 def test_equal_seeds_are_one_seed(tmp_path: Path) -> None:
@@ -301,7 +309,10 @@ def test_equal_seeds_are_one_seed(tmp_path: Path) -> None:
     line = json.dumps({"prompt": "Describe rain.", "domain": "writing"} | LICENSED) + "\n"
     (tmp_path / "seeds.jsonl").write_text(line * 40, encoding="utf-8")
     config = read_settings(tmp_path / "small.yaml", settings)
-    assert "a method can rewrite 1 of those" in try_search(config, ConfigError)
+    assert try_search(config, ConfigError) == (
+        "small: auto_evol needs 12 + 4 seeds, and a method can rewrite 1 of those in seeds.paths:"
+        " add some, or lower auto_evol.dev or auto_evol.minibatch"
+    )
 
 
 def test_search_replaces_nothing_of_others(tmp_path: Path) -> None:

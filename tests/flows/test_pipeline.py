@@ -16,8 +16,8 @@ from tests.flows.conftest import Finished
 from tests.flows.small_run import conduct_plainly, read_cycle, rows_of
 
 COLUMNS = [
-    *("id", "prompt", "completion", "root_id", "parent_id", "prompt_id", "round", "operator"),
-    *("domain", "check", "verified_by", "confidence", "weight", "student_pass_rate"),
+    *("id", "prompt", "completion", "root_id", "parent_id", "prompt_id", "cycle", "round"),
+    *("operator", "domain", "check", "verified_by", "confidence", "weight", "student_pass_rate"),
     *("student_loss", "ifd", "teacher", "author", "source", "licence", "tools", "tags"),
 ]
 ARMS = {"accept", "quarantine", "reject"}

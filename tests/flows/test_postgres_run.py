@@ -1,6 +1,5 @@
 """A run whose journal is on PostgreSQL: the same dataset, through a kill of each side."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -54,15 +53,18 @@ def test_run_and_server_are_killed_and_the_dataset_is_the_same(
 
 
 def test_journal_that_cannot_be_reached_stops_the_run_before_it_begins(tmp_path: Path) -> None:
-    url = f"postgresql://me@127.0.0.1:{find_free_port()}/none"
+    port = find_free_port()
+    url = f"postgresql://me@127.0.0.1:{port}/none"
     with Teacher() as teacher:
         settings = describe_run(tmp_path, teacher.url) | {"journal": url}
-        with pytest.raises(RunError, match=re.escape(url)) as raised:
+        with pytest.raises(RunError) as raised:
             conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+        assert str(raised.value) == (
+            f'{url}: connection failed: connection to server at "127.0.0.1", port {port} failed: '
+            "Connection refused Is the server running on that host and accepting TCP/IP "
+            "connections?; check the URL, and that the server runs and lets this user in; a "
+            "password comes from PGPASSWORD or ~/.pgpass"
+        )
         assert teacher.asked_since(0) == []
 
-    assert str(raised.value).endswith(
-        "; check the URL, and that the server runs and lets this user in; a password comes from "
-        "PGPASSWORD or ~/.pgpass"
-    )
     assert not (tmp_path / "runs" / "small" / "manifest.json").exists()

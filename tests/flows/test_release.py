@@ -13,7 +13,7 @@ from flows.cli import main
 from flows.console import Console
 from flows.facts import StageCount
 from flows.gather import gather_counts
-from flows.overrides import OVERRIDES_FILE, Override, read_overrides, write_overrides
+from flows.overrides import OVERRIDES_FILE, Override, read_log, read_overrides, write_log
 from flows.release import release
 from flows.stages.family import read_family
 from flows.stages.publish import hash_dataset
@@ -59,7 +59,7 @@ def let_out(run: RunDirectory, *rows: str, why: str = WHY) -> str:
 
 def count_stages(run: RunDirectory, settings: dict[str, Any], folder: Path) -> list[StageCount]:
     config = read_settings(folder / "small.yaml", settings)
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         return list(gather_counts(context, read_family(context)))
 
 
@@ -128,14 +128,14 @@ def test_second_release_of_a_row_changes_nothing(run: RunDirectory) -> None:
     let_out(run, row, why="another reason")
 
     assert run.manifest.files == manifest
-    assert [o.why for o in read_overrides(run).values()] == [WHY]
+    assert [o.why for o in read_log(run)] == [WHY]
 
 
 def test_release_that_was_killed_behind_its_record_is_finished(run: RunDirectory) -> None:
     row = pick(run, "truncated", published=1)
     verdicts = {v.subject_id: v for v in read_cycle(run, "verdicts-", Verdict)}
     act = Override(row=row, why=WHY, by="me", at=run.now(), overruled=verdicts[row])
-    run.commit([write_overrides(run, [act])])
+    run.commit([write_log(run, [act])])
     assert row not in read_dataset(run)
     let_out(run, row)
 
@@ -174,17 +174,21 @@ def test_only_quarantined_answers_can_be_released(run: RunDirectory) -> None:
         f"{prompt}: is no answer (no_check); only answers can be released\n"
         "abc: no row of this run; the ids stand in dataset/quarantine.parquet"
     )
-    assert read_overrides(run) == {}
+    assert read_log(run) == []
 
 
 def test_release_wants_a_reason(run: RunDirectory) -> None:
-    with pytest.raises(InputError, match=r"^--why: is empty; say for what reason the row may be"):
+    with pytest.raises(InputError) as caught:
         let_out(run, pick(run, "truncated"), why=" ")
+    assert str(caught.value) == "--why: is empty; say for what reason the row may be trusted"
 
 
 def test_release_wants_a_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not a run directory"):
+    with pytest.raises(RunError) as caught:
         release(tmp_path, ["abc"], WHY, Console())
+    assert str(caught.value) == (
+        f"{tmp_path}: not a run directory (no manifest.json). Start one with: tutelage run CONFIG"
+    )
 
 
 def test_command_releases_and_tells_as_json(
@@ -210,7 +214,8 @@ def test_command_without_a_row_is_wrong_use(
 ) -> None:
     assert main(["release", str(run.root), "--why", WHY]) == 2
     assert capsys.readouterr().err == (
-        "tutelage: Name at least one ROW to release. See `tutelage release --help`.\n"
+        'tutelage: Command "release" parameter ROW requires an argument.'
+        " See `tutelage release --help`.\n"
     )
 
 

@@ -63,26 +63,31 @@ UP = share(0.125, 0.025, 0.225)
 def test_ledgers_that_are_further_apart_than_a_sample_are_refused() -> None:
     fields = make_match(UP).comparison
     assert fields is not None
-    with pytest.raises(
-        ValidationError, match="<b>cheap</b> and dear: their costs are 25"
-    ) as caught:
+    with pytest.raises(ValidationError) as caught:
         ComparisonFacts.model_validate(
             fields.model_dump()
             | {"matched": make_arm("<b>cheap</b>", 5, 10.0).model_dump()}
             | {"reference": make_arm("dear", 5, 15.0).model_dump()}
         )
-    assert "more than one sample (10.0)" in str(caught.value)
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, <b>cheap</b> and dear: their costs are 25.0 apart, more than one sample "
+        "(10.0)"
+    )
 
 
 def test_more_broken_chains_than_chains_are_refused() -> None:
-    with pytest.raises(ValidationError, match="cheap: 41 broken of 40 chains"):
+    with pytest.raises(ValidationError) as caught:
         make_arm("cheap", 1, 1.0, broken=41)
+    assert caught.value.errors()[0]["msg"] == "Value error, cheap: 41 broken of 40 chains"
 
 
 @pytest.mark.parametrize("fields", [{"comparison": None}, {"absence": "why"}])
 def test_a_comparison_or_its_absence_is_told(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="either a comparison, or why there is none"):
+    with pytest.raises(ValidationError) as caught:
         make_match(UP, **fields)
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, <b>cheap</b>: either a comparison, or why there is none"
+    )
 
 
 @pytest.mark.parametrize(

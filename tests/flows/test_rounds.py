@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,13 +178,10 @@ def test_prompts_of_the_evaluation_are_refused(tmp_path: Path, tiny_model_dir: P
     with pytest.raises(HeldOutError) as raised:
         search(config)
 
-    message = str(raised.value)
-    assert message.startswith(
-        "small: 6 of 6 prompts in stop_rule.held_out are in evaluate.held_out as well: "
-    )
-    assert message.endswith(
-        ". A score that chose the rounds proves nothing about them; keep other prompts for the "
-        "stop rule."
+    assert re.sub(r"\b[0-9a-f]{16}\b", "ID", str(raised.value)) == (
+        "small: 6 of 6 prompts in stop_rule.held_out are in evaluate.held_out as well: ID"
+        ' ("Jasmin picks 3 apples. Then Jasmin picks 2 more. How many a…"). A score that chose the'
+        " rounds proves nothing about them; keep other prompts for the stop rule."
     )
     assert not config.root.with_name("small-rounds-1").exists()
 
@@ -195,7 +193,9 @@ def test_one_round_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         read_settings(tmp_path / "small.yaml", settings)
 
-    assert "evolve.rounds: the stop rule tries one round at least" in str(raised.value)
+    assert str(raised.value).partition(": ")[2] == (
+        "evolve.rounds: the stop rule tries one round at least; raise it"
+    )
 
 
 def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
@@ -223,10 +223,16 @@ def test_section_is_wanted(tmp_path: Path, tiny_model_dir: Path) -> None:
         pytest.param(
             None,
             "held",
-            "held.jsonl is also in evaluate.held_out; keep other prompts for the stop rule",
+            "stop_rule.held_out.0: FOLDER/held.jsonl is also in evaluate.held_out; keep other "
+            "prompts for the stop rule",
             id="the evaluation's file",
         ),
-        pytest.param(None, "gone", "gone.jsonl: no such file", id="no file"),
+        pytest.param(
+            None,
+            "gone",
+            "stop_rule.held_out.0: FOLDER/gone.jsonl: no such file (looked for it from CWD)",
+            id="no file",
+        ),
     ],
 )
 def test_settings_that_cannot_be(
@@ -240,4 +246,7 @@ def test_settings_that_cannot_be(
     with pytest.raises(ConfigError) as raised:
         read_settings(tmp_path / "small.yaml", settings)
 
-    assert complaint in str(raised.value)
+    *others, told = [line.partition(": ")[2] for line in str(raised.value).splitlines()]
+    untaught = ["evaluate: there is no student to evaluate: add a train section"]
+    assert others == (untaught if left_out == "train" else [])
+    assert told == complaint.replace("FOLDER", str(tmp_path)).replace("CWD", str(Path.cwd()))

@@ -76,7 +76,7 @@ def compared(teacher: Teacher, encoder: Path, tmp_path_factory: pytest.TempPathF
 def conduct_and_gather(settings: dict[str, Any], folder: Path, **how: bool) -> Compared:
     config = read_settings(folder / "small.yaml", settings)
     run, _ = conduct_plainly(config, **how)
-    with open_context(run.root, config, cycle=1) as context:
+    with open_context(run.root, config) as context:
         return Compared(settings, run, gather_facts(context))
 
 
@@ -154,7 +154,7 @@ def test_another_model_embeds_anew_and_the_same_does_not(own: Any, encoder: Path
     later = conduct_and_gather(settings, folder, update=True)
     after = read_keys(later.run)
     changed = {stage for stage in first if after[stage] != first[stage]}
-    assert changed == {"decontaminate", "dedup", "publish", "report"}
+    assert changed == {"decontaminate", "dedup", "publish", "report", "versions"}
     assert read_cycle(later.run, "found-decontaminate", Contamination) == []
     reasons = {v.reason for v in read_cycle(later.run, "verdicts-dedup", Verdict)}
     assert "semantic_duplicate_prompt" not in reasons
@@ -191,8 +191,15 @@ def test_a_model_that_is_not_there_is_told_before_the_run(section: str, own: Any
     settings, folder = own
     outer, inner = section.split(".")
     settings[outer][inner]["model"] = "./nowhere"
-    with pytest.raises(ConfigError, match=rf"{section}\.model: \./nowhere: no such model folder"):
+    with pytest.raises(ConfigError) as caught:
         read_settings(folder / "small.yaml", settings)
+    missing = (
+        "./nowhere: no such model folder, nor a Hugging Face id (owner/name), nor"
+        " 'smollm2-135m-instruct'."
+    )
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        f"{section}.model: {missing}" for section in ("dedup.semantic", "decontaminate.neighbours")
+    ]
 
 
 def test_the_settings_of_a_run_say_what_they_are(own: Any) -> None:

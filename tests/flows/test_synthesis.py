@@ -212,7 +212,7 @@ def test_rows_and_what_fell_name_where_they_come_from(made: Synthesised) -> None
 
 
 def test_report_and_card_tell(made: Synthesised) -> None:
-    with open_context(made.config.root, made.config, cycle=1) as context:
+    with open_context(made.config.root, made.config) as context:
         facts = gather_facts(context)
     count, accepted = facts.count("synthesise"), made.accepted()
     assert count is not None
@@ -364,8 +364,7 @@ def test_faults_of_settings_are_told(tmp_path: Path, value: Any, message: str) -
     settings = describe_run(tmp_path, "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "small.yaml", change(settings, "seeds", value))
-    (line,) = str(caught.value).splitlines()
-    assert line.endswith(f": {message}")
+    assert str(caught.value).partition(": ")[2] == message
 
 
 def test_greedy_draws_are_refused(tmp_path: Path) -> None:
@@ -373,4 +372,6 @@ def test_greedy_draws_are_refused(tmp_path: Path) -> None:
     settings["seeds"]["synthesise"] = [ENTRY | {"sampling": {"temperature": 0}}]
     with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "small.yaml", settings)
-    assert "seeds.synthesise.0.sampling.temperature: " in str(caught.value)
+    assert str(caught.value).partition(": ")[2] == (
+        "seeds.synthesise.0.sampling.temperature: must be greater than 0.0, got 0"
+    )

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from flows.conduct import PlainConductor
 from flows.console import Console
-from flows.pipeline import PlainConductor, conduct
+from flows.pipeline import conduct
 from flows.stages.publish import hash_dataset
 from flows.store import RunDirectory
 from flows.target import forecast
@@ -77,7 +78,7 @@ def test_exactly_so_many_rows_are_published(
 
 def test_waves_stop_where_the_target_is_reached(tmp_path: Path, finished: Finished) -> None:
     _, run, printed, _ = reach(tmp_path, 6)
-    told = [line for line in printed.splitlines() if " rows" in line]
+    told = [line for line in printed.splitlines() if " of 6 rows" in line]
     assert told[0] == "answer-cheap: 0 of 6 rows; about 4 more prompts needed"
     assert told[-1].endswith(" of 6 rows")
     assert len(answered_prompts(run)) < len(answered_prompts(finished.run))

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli import main
+from flows.conduct import PlainConductor
 from flows.console import Console
-from flows.pipeline import PlainConductor, choose_stages, conduct
+from flows.pipeline import conduct
+from flows.stage_lists import choose_stages
 from flows.stages.report import MODEL_CARD
 from flows.stages.teach import read_figures
 from flows.store import FileEntry, RunDirectory
@@ -198,8 +200,13 @@ def test_an_update_redoes_what_a_change_touches(taught: Taught, tmp_path: Path) 
     conduct_watched(file, settings, first)
     assert first.worked == ["rows", "signal", "train", "card"]
     settings["train"]["max_steps"] = 2
-    with pytest.raises(RunError, match=r"train\.max_steps: 4 is now 2"):
+    with pytest.raises(RunError) as caught:
         conduct_watched(file, settings, Watched())
+    assert str(caught.value) == (
+        f"{tmp_path}/taught: this run was begun with another configuration:\n"
+        "  train.max_steps: 4 is now 2\n"
+        "Run with --update to redo what these changes touch, or give it another name."
+    )
     longer = Watched()
     run, _ = conduct_watched(file, settings, longer, update=True)
     assert longer.worked == ["train", "card"]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.conduct import PlainConductor
 from flows.console import Console
-from flows.pipeline import PlainConductor, choose_stages, conduct
+from flows.pipeline import conduct
 from flows.run_settings import VllmModel
+from flows.stage_lists import choose_stages
 from flows.stages.report import CURVES, MODEL_CARD
 from flows.stages.teach import read_figures
 from flows.teach_settings import TeachConfig, load_teaching

@@ -1,5 +1,6 @@
 """The rows of a training on its own: which are left out, and which stop it."""
 
+import re
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -99,51 +100,61 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any], Path], None], type[Exception]
     "a prompt is held out": (
         hold_out_a_row,
         HeldOutError,
-        "1 of 1 held-out prompts occur in training: ",
+        '1 of 1 held-out prompts occur in training: ID ("State the final answer to the following '
+        'arithmetic problem:…") is trained on as ID. Take them out of '
+        "the seeds, or draw both sets anew with splits 'train' and 'heldout'.",
     ),
     "a text is held out": (
         hold_out_a_text,
         HeldOutError,
-        "texts.jsonl: 2 of its texts are trained on, such as 'A river rarely runs straight for",
+        "FOLDER/texts.jsonl: 2 of its texts are trained on, such as 'A river rarely runs straight "
+        "for long.'.\nKeep other texts for evaluation.",
     ),
     "a text of a corpus is held out": (
         hold_out_a_corpus,
         HeldOutError,
-        "corpus (train.phases.0.corpus), such as 'A RIVER RARELY RUNS  STRAIGHT.'",
+        "FOLDER/kept.jsonl: 1 of its texts are trained on in FOLDER/corpus "
+        "(train.phases.0.corpus), such as 'A RIVER RARELY RUNS  STRAIGHT.'.\nKeep other texts for "
+        "evaluation.",
     ),
     "no completions": (
         drop_columns("completion"),
         InputError,
-        "less.parquet: has no column completion.\nPrompts are enough only where the student writes",
+        "FOLDER/less.parquet: has no column completion.\nPrompts are enough only where the "
+        "student writes everything: set rollouts.share to 1 in each phase, or give completions.",
     ),
     "neither prompts nor texts": (
         drop_columns("prompt", "completion"),
         InputError,
-        "less.parquet: has neither a column prompt nor a column text (it has id, prompt_id,",
+        "FOLDER/less.parquet: has neither a column prompt nor a column text (it has id, "
+        "prompt_id, check, verified_by, teacher, licence).\nGive rows of prompt and completion, "
+        "lists of {role, content}, or plain texts.",
     ),
     "nothing accepted": (
         verify_by("judge"),
         InputError,
-        "judged.parquet: no row to train on.\nThey are verified by judge (12): name that in "
+        "FOLDER/judged.parquet: no row to train on.\nThey are verified by judge (12): name that in "
         "train.accept.",
     ),
     "nobody says how they were verified": (
         verify_by("judge", None, None),
         InputError,
-        "judged.parquet: no row to train on.\nThey are verified by judge (4): name that in "
+        "FOLDER/judged.parquet: no row to train on.\nThey are verified by judge (4): name that in "
         "train.accept.\nThe `verified_by` of 8 rows is null: say there how they were verified, or "
         "take the column out.",
     ),
     "no dataset": (
         lambda settings, folder: settings.update(dataset=str(folder / "runs/demo/train.parquet")),
         InputError,
-        "runs/demo/train.parquet: no such file, nor a folder with Parquet files.\nIf a run makes "
+        "FOLDER/runs/demo/train.parquet: no such file, nor a folder with Parquet files.\nIf a run "
+        "makes "
         "it, run that first: tutelage run CONFIG",
     ),
     "a teacher's terms": (
         forbid,
         LicenceError,
-        "models.shut: its terms (closed) do not let its outputs train a model. Nothing was asked",
+        "models.shut: its terms (closed) do not let its outputs train a model. Nothing was asked "
+        "of it. Take another teacher.",
     ),
 }
 
@@ -160,7 +171,8 @@ def test_what_cannot_be_used_is_refused(
     change(settings, tmp_path)
     with pytest.raises(error) as raised:
         conduct_watched(tmp_path / "taught.yaml", settings, Watched())
-    assert text in str(raised.value)
+    told = re.sub(r"\b[0-9a-f]{16}\b", "ID", str(raised.value))
+    assert told == text.replace("FOLDER", str(tmp_path))
     assert not (tmp_path / "runs" / "taught" / "student").exists()
 
 

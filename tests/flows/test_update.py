@@ -128,7 +128,7 @@ def test_stages_that_are_no_more_leave_nothing_behind(
     assert requests == []
     stages = {entry.stage for entry in run.manifest.files.values()}
     left = {"seeds", "calibrate", "evolve-1", "check", "answer-cheap", "dedup", "publish"}
-    assert stages == left | {"report", "config"}
+    assert stages == left | {"report", "config", "versions"}
     on_disk = {f.relative_to(run.root).as_posix() for f in run.root.rglob("*") if f.is_file()}
     assert on_disk == {*run.manifest.files, "manifest.json", ".lock"}
     assert {row["teacher"] for row in rows_of(run.place(TRAIN))} == {"weak"}

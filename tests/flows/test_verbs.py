@@ -135,8 +135,13 @@ def test_verbs_refuse_a_run_of_other_settings(trained: Finished, verb: Any) -> N
     settings = trained.config.model_dump() | {"train": train.model_dump()}
     before = trained.run.manifest
 
-    with pytest.raises(RunError, match=r"another configuration:\n  train.max_steps: 40 is now 2\n"):
+    with pytest.raises(RunError) as caught:
         verb(RunConfig.model_validate(settings), listen()[0])
+    assert str(caught.value) == (
+        f"{trained.run.root}: this run was begun with another configuration:\n"
+        "  train.max_steps: 40 is now 2\n"
+        "Run with --update to redo what these changes touch, or give it another name."
+    )
 
     assert trained.run.manifest == before
 
@@ -175,8 +180,11 @@ def test_report_is_written_anew_and_needs_no_network(copied: RunConfig) -> None:
 
 
 def test_report_of_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not a run directory"):
+    with pytest.raises(RunError) as caught:
         verbs.report(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: not a run directory (no manifest.json). Start one with: tutelage run CONFIG"
+    )
 
 
 def test_summary_has_the_files_figures(trained: Finished) -> None:

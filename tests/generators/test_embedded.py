@@ -178,8 +178,7 @@ def test_a_damaged_folder_is_told_with_its_reason(
         load_model(str(copied_dir), "float32")
     told, remedy = str(caught.value).splitlines()
     where = f"{copied_dir}: not a model that transformers can load: "
-    assert told.startswith(where)
-    assert told.removeprefix(where) == reason.format(folder=copied_dir)[:300]
+    assert told == where + reason.format(folder=copied_dir)[:300]
     assert remedy == REMEDY
 
 
@@ -235,8 +234,9 @@ def test_a_converted_folder_is_whole_or_not_there(
         raise OSError(28, "No space left on device")
 
     convert_as(monkeypatch, tmp_path / "cache", fill_the_disk)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError) as caught:
         locate_model(BUNDLED)
+    assert str(caught.value) == "[Errno 28] No space left on device"
     assert list((tmp_path / "cache").iterdir()) == []
     convert_as(monkeypatch, tmp_path / "cache", write_model)
     folder = Path(locate_model(BUNDLED))

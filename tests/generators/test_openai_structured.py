@@ -162,14 +162,16 @@ def test_tool_call_is_no_answer_to_hold_to_the_schema() -> None:
         ),
         pytest.param(
             ask_for_json("q", {"type": "number!"}),
-            "json_schema: is not a JSON Schema: type: 'number!' is not valid under any",
+            "json_schema: is not a JSON Schema: type: 'number!' is not valid under any of the "
+            "given schemas",
             id="no schema",
         ),
     ],
 )
 def test_schema_that_cannot_be_followed_is_refused(request_: Request, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as caught:
         ask(make_client("http://127.0.0.1:9/v1"), request_)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,8 @@ def test_continuations_are_not_for_servers() -> None:
     request = Request(text="q", sampling=ONCE, seed=0, continuations=(" joy",))
     with (
         LoopbackServer(rule=tell) as server,
-        pytest.raises(ValueError, match=r"^a server is asked for top_logprobs, not for cont"),
+        pytest.raises(ValueError) as caught,
     ):
         ask(make_client(server.url), request)
+    assert str(caught.value) == "a server is asked for top_logprobs, not for continuations"
     assert server.calls == []

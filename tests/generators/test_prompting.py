@@ -105,10 +105,13 @@ def test_a_chat_is_one_user_turn() -> None:
     assert (request.text, request.tools) == (None, ())
 
 
-@pytest.mark.parametrize("slots", [{}, {"first": "One?"}], ids=["none", "half"])
-def test_a_slot_that_is_left_open_is_an_error(slots: dict[str, Any]) -> None:
-    with pytest.raises(jinja2.UndefinedError):
+@pytest.mark.parametrize(
+    ("slots", "open_slot"), [({}, "first"), ({"first": "One?"}, "second")], ids=["none", "half"]
+)
+def test_a_slot_that_is_left_open_is_an_error(slots: dict[str, Any], open_slot: str) -> None:
+    with pytest.raises(jinja2.UndefinedError) as caught:
         render_request("chat", "equality", SAMPLING, 0, **slots)
+    assert str(caught.value) == f"'{open_slot}' is undefined"
 
 
 def test_a_template_that_is_not_there_is_named() -> None:

@@ -145,8 +145,9 @@ def test_canonical_json_is_the_same_text_for_the_same_value() -> None:
 
 
 def test_what_has_no_canonical_json_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"^set has no canonical JSON form$"):
+    with pytest.raises(TypeError) as caught:
         canonical_json({"a": {1, 2}})
+    assert str(caught.value) == "set has no canonical JSON form"
 
 
 def test_digests_are_what_they_always_were() -> None:

@@ -1,6 +1,5 @@
 """What is written is read again as it was; what something else has edited is caught."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +178,11 @@ def test_a_damaged_file_is_named(place: str, tmp_path: Path) -> None:
     content = path.read_bytes()
     damaged = content[:-20] if place == "footer" else content[:4] + b"\xff" * 40 + content[44:]
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: cannot be read as Parquet: "):
+    with pytest.raises(InputError) as caught:
         read_records(path, Verdict)
+    ours, _, arrows = str(caught.value).partition("Parquet: ")
+    assert ours == f"{path}: cannot be read as "
+    assert arrows == str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("name", ["missing.parquet", ""], ids=["missing", "folder"])

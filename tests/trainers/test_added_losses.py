@@ -168,8 +168,13 @@ def test_projections_are_learned_at_the_rate_of_the_rest_and_kept(tmp_path: Path
     for one, other in zip(hidden.parameters, fresh.parameters, strict=True):
         assert torch.equal(one, other)
     (tmp_path / WEIGHTS).unlink()
-    with pytest.raises(InputError, match="the projections of this training are lost"):
+    with pytest.raises(InputError) as caught:
         fresh.restore(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/projections.safetensors: is missing, so the projections of this training are "
+        "lost.\n"
+        "Delete the checkpoint and train from the beginning."
+    )
     assert not any("projection" in name for name in student.state_dict())
 
 
@@ -196,11 +201,16 @@ def test_gradients_are_clipped_by_the_norm_of_all_that_is_trained(
 
 def test_layers_that_cannot_be_followed_are_refused() -> None:
     student, teacher = make_model(0), make_model(1)
-    with pytest.raises(ConfigError, match="the teacher has no layer 2"):
+    with pytest.raises(ConfigError) as caught:
         make_hidden(student, teacher, pairs=((0, 2),))
+    assert str(caught.value) == "hidden states: the teacher has no layer 2; its layers are 0 to 1"
     learned = HiddenSettings(learned=True)
-    with pytest.raises(ConfigError, match="2 processes would each learn"):
+    with pytest.raises(ConfigError) as caught:
         HiddenMatching(learned, student, teacher, processes=2)
+    assert str(caught.value) == (
+        "hidden: a projection is learned, and 2 processes would each learn their own.\n"
+        "Train in one process, or pair layers of one size without learned."
+    )
     assert HiddenMatching(HiddenSettings(), student, teacher, processes=2).parameters == []
 
 

@@ -114,10 +114,20 @@ def test_an_edited_row_is_refused(tmp_path: Path, edited: str) -> None:
     elif edited == "one more token":
         ids.append(3)
     changed = TokenRow(ids, row.prompt_length + (edited == "prompt length"))
-    with pytest.raises(InputError, match=r"1 of 3 rows have no teacher's signal .*30 rows"):
+    with pytest.raises(InputError) as caught:
         teacher.read(*make_batch([ROWS[0], changed, ROWS[9]]))
-    with pytest.raises(InputError, match="1 of 31 rows have no"):
+    assert str(caught.value) == (
+        f"{tmp_path}: 1 of 3 rows have no teacher's signal here (it holds 30 rows).\n"
+        "A row is found by its tokens, so one that was edited, encoded anew or added since is "
+        "missing: write the signal again for this dataset (what is there is kept)."
+    )
+    with pytest.raises(InputError) as caught:
         teacher.check_rows([*ROWS, changed])
+    assert str(caught.value) == (
+        f"{tmp_path}: 1 of 31 rows have no teacher's signal here (it holds 30 rows).\n"
+        "A row is found by its tokens, so one that was edited, encoded anew or added since is "
+        "missing: write the signal again for this dataset (what is there is kept)."
+    )
     teacher.check_rows(ROWS)
 
 
@@ -173,7 +183,11 @@ def test_a_signal_of_something_else_is_refused(tmp_path: Path, field: str, value
     other = SOURCE.model_copy(update={field: value})
     with pytest.raises(RunError) as refusal:
         CachedTeacher(tmp_path, other)
-    assert f"({field} {getattr(SOURCE, field)} → {value})" in str(refusal.value)
+    assert str(refusal.value) == (
+        f"{tmp_path}: holds the signal of something else ({field} {getattr(SOURCE, field)} →"
+        f" {value}).\n"
+        "Go back to what it was written with, or write the signal into another folder."
+    )
 
 
 def test_drawn_tokens_estimate_the_distribution(tmp_path: Path) -> None:
@@ -225,20 +239,41 @@ def test_a_list_of_tokens_is_cut_as_the_logits_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cut", "message"),
     [
-        (TopCut(top_p=1.0, top_k=11), "tells only 10 tokens"),
-        (TopCut(top_k=5, temperature=2.0), "cannot be softened; write the signal at temperature 1"),
-        (SampledCut(), "none can be drawn"),
+        (
+            TopCut(top_p=1.0, top_k=11),
+            (
+                "top_k 11: this teacher tells only 10 tokens of a place; ask it for more (top; "
+                "vLLM "
+                "serves up to --max-logprobs), or lower top_k or top_p"
+            ),
+        ),
+        (
+            TopCut(top_k=5, temperature=2.0),
+            (
+                "temperature 2: this teacher tells its likeliest tokens at 1, and without the "
+                "others "
+                "they cannot be softened; write the signal at temperature 1"
+            ),
+        ),
+        (
+            SampledCut(),
+            ("kept: of a teacher that tells only its likeliest tokens none can be drawn; keep top"),
+        ),
     ],
     ids=["too few", "temperature", "drawn"],
 )
 def test_what_a_list_cannot_give_is_refused(tmp_path: Path, cut: Cut, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as caught:
         write(tmp_path, cut, teacher=Listing(10))
+    assert str(caught.value) == message
 
 
 def test_logits_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     broken = BigramTeacher(VOCABULARY)
     broken.table_VV[7] = torch.nan
-    with pytest.raises(ModelError, match="t@1: its logits are not finite at 2 of 3 tokens"):
+    with pytest.raises(ModelError) as caught:
         write(tmp_path, TopCut(), [TokenRow([7, 7, 5, 9], 1)], teacher=broken)
+    assert str(caught.value) == (
+        "t@1: its logits are not finite at 2 of 3 tokens.\nLoad the teacher in float32 or bfloat16."
+    )
     assert report_signal(tmp_path).rows == 0

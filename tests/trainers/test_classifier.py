@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
@@ -234,8 +235,12 @@ def test_a_finished_training_is_not_repeated_and_other_settings_are_refused(
     output, student = soft.result.output.parent, Student(model=str(tiny_model_dir))
     assert train_classifier(SETTINGS, labelled, student, output) == soft.result
     changed = SETTINGS.model_copy(update={"objective": "hard"})
-    with pytest.raises(RunError, match="objective soft → hard"):
+    with pytest.raises(RunError) as caught:
         train_classifier(changed, labelled, student, output)
+    assert str(caught.value) == (
+        f"{output}: holds a training of other settings (objective soft → hard).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )
 
 
 def test_a_cut_student_learns_from_a_trained_teacher(
@@ -287,8 +292,12 @@ def test_a_teacher_of_other_labels_is_refused(
     settings = SETTINGS.model_copy(
         update={"objective": "hinton", "teacher": str(soft.result.output)}
     )
-    with pytest.raises(InputError, match="the labels differ: joy, sadness and no, yes"):
+    with pytest.raises(InputError) as caught:
         train_classifier(settings, dataset, Student(model=str(tiny_model_dir)), tmp_path / "out")
+    assert str(caught.value) == (
+        "the labels differ: joy, sadness and no, yes.\n"
+        "Teacher, student and every file must have the same labels."
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -297,8 +306,11 @@ def test_a_new_head_says_nothing_at_first_and_always_the_same(tiny_model_dir: Pa
     model, tokenizer = load_class_student(Student(model=str(tiny_model_dir)), ("a", "b", "c"))
     assert predict_logits(model, tokenizer, rows).tolist() == [[0.0, 0.0, 0.0]]
     assert model.config.label2id == {"a": 0, "b": 1, "c": 2}
-    with pytest.raises(ConfigError, match="a classifier begins with pretrained weights"):
+    with pytest.raises(ConfigError) as caught:
         load_class_student(Student(model=str(tiny_model_dir), fresh={}), ("a", "b"))
+    assert str(caught.value) == (
+        "fresh: a classifier begins with pretrained weights.\nLeave it out; layers may be cut."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -324,19 +336,35 @@ def test_an_encoder_can_be_the_student(labelled: Path, encoder_dir: Path, tmp_pa
     assert torch.equal(one.classifier.weight, other.classifier.weight)  # the same draw each time
     done = Finished(tmp_path, labelled, encoder_dir, max_steps=4, learning_rate=1e-3)
     assert done.lines[2]["loss"] < done.lines[0]["loss"]
-    with pytest.raises(ConfigError, match="layers: those of"):
+    with pytest.raises(ConfigError) as caught:
         load_class_student(Student(model=str(encoder_dir), layers=(0,)), LABELS)
+    assert str(caught.value) == (
+        f"layers: those of {encoder_dir} (BertForSequenceClassification) cannot be picked.\n"
+        "Leave them out, or take a decoder-only model."
+    )
 
 
 def test_a_language_model_is_no_trained_classifier(tiny_model_dir: Path) -> None:
-    with pytest.raises(ModelError, match="its weights are missing, such as score"):
+    with pytest.raises(ModelError) as caught:
         load_classifier(str(tiny_model_dir))
+    assert str(caught.value) == (
+        f"{tiny_model_dir}: not a model that transformers can load: 1 of its weights are missing, "
+        "such as score.weight\n"
+        "Give the folder of a saved model, a Hugging Face id, or 'smollm2-135m-instruct'."
+    )
 
 
 def test_objective_and_teacher_must_agree() -> None:
-    with pytest.raises(ValueError, match="objective hinton needs one"):
+    with pytest.raises(ValidationError) as caught:
         ClassifierSettings(objective="hinton")
-    with pytest.raises(ValueError, match="temperature, teacher: objective soft has no teacher"):
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, teacher: objective hinton needs one; name a trained classifier"
+    )
+    with pytest.raises(ValidationError) as caught:
         ClassifierSettings(objective="soft", teacher="some/model", temperature=3.0)
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, temperature, teacher: objective soft has no teacher; take it out, or choose "
+        "hinton"
+    )
     whole = ClassifierSettings(objective="soft").model_dump()
     assert ClassifierSettings(**whole) == ClassifierSettings()

@@ -144,8 +144,12 @@ def test_a_dataset_of_other_tasks_is_refused(
     tokenizer: Any, examples: Path, tmp_path: Path
 ) -> None:
     rows = [make_row("rivers"), make_row(None)]
-    with pytest.raises(InputError, match=r"no row has a task of which .*examples\.jsonl has"):
+    with pytest.raises(InputError) as caught:
         load_contexts(write(tmp_path, rows), make_signal(examples), tokenizer)
+    assert str(caught.value) == (
+        f"{tmp_path}/train.parquet: no row has a task of which {examples} has examples.\n"
+        "Rows name their task in `check`; give examples of the same tasks."
+    )
 
 
 def test_rows_without_examples_are_left_out_and_counted(

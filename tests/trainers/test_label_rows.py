@@ -76,27 +76,51 @@ def test_a_folder_is_all_its_parquet_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"words": "A."}], "has the columns words"),
-        ([make_row(" ", 9)], r"no row to learn from \(1 empty_text\)"),
-        ([{"text": "A.", "label": "joy"}], r"one label alone \(joy\)"),
+        (
+            [{"words": "A."}],
+            "has the columns words.\n"
+            "A classifier learns from `text` and one of `label_probs`, `counts`, `label`.",
+        ),
+        (
+            [make_row(" ", 9)],
+            "no row to learn from (1 empty_text).\nGive texts with two labels or more.",
+        ),
+        (
+            [{"text": "A.", "label": "joy"}],
+            "one label alone (joy).\nGive texts with two labels or more.",
+        ),
     ],
     ids=["columns", "nothing left", "one label"],
 )
 def test_files_that_cannot_be_used_are_told(
     rows: list[dict[str, str]], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as caught:
         read_label_rows([write_rows(tmp_path / "a.parquet", rows)])
+    assert str(caught.value) == f"{tmp_path}/a.parquet: {message}"
 
 
 def test_files_of_other_labels_and_damaged_ones_are_told(tmp_path: Path) -> None:
     one = write_rows(tmp_path / "one.parquet", [make_row("A.", 9)])
     other = [{"text": "B.", "counts": {"yes": 3, "no": 1}}]
     two = write_rows(tmp_path / "two.parquet", other)
-    with pytest.raises(InputError, match=r"two\.parquet: its labels are yes, no, and those before"):
+    with pytest.raises(InputError) as caught:
         read_label_rows([one, two])
+    assert str(caught.value) == (
+        f"{two}: its labels are yes, no, and those before joy, sadness.\n"
+        "Every file must have the same labels."
+    )
     two.write_bytes(b"PAR1 no more")
-    with pytest.raises(InputError, match="cannot be read as Parquet"):
+    with pytest.raises(InputError) as caught:
         read_label_rows([two])
-    with pytest.raises(InputError, match="no Parquet file there"):
+    assert str(caught.value) == (
+        f"{two}: cannot be read as Parquet: Could not open Parquet input source '{two}': Parquet "
+        "magic bytes not found in footer. Either the file is corrupted or this is not a parquet "
+        "file."
+    )
+    with pytest.raises(InputError) as caught:
         read_label_rows([tmp_path / "none.parquet"])
+    assert str(caught.value) == (
+        f"{tmp_path}/none.parquet: no Parquet file there.\n"
+        "Give a published dataset (dataset/train.parquet)."
+    )

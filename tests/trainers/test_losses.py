@@ -165,23 +165,38 @@ def test_forward_covers_two_modes_and_reverse_seeks_one() -> None:
     assert find_nearest_bell("reverse") == (5.0, 1.0)
 
 
+CHOICE = f"choose one of {', '.join(DIVERGENCES)}"
+AT_THE_ENDS = (
+    "at the ends it vanishes: choose the kind forward (beta → 0) or reverse (beta → 1) instead"
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("foward", {}, "did you mean forward"),
-        ("wasserstein", {}, "choose one of " + ", ".join(DIVERGENCES)),
-        ("jsd", {"beta": 0.0}, "0 < beta < 1"),
-        ("jsd", {"beta": 1.0}, "0 < beta < 1"),
-        ("skew_forward", {"alpha": 1.0}, "0 <= alpha < 1"),
-        ("skew_reverse", {"alpha": -0.1}, "0 <= alpha < 1"),
-        ("forward", {"temperature": 0.0}, "temperature"),
-        ("forward", {"temperature": math.nan}, "temperature"),
+        ("foward", {}, f"divergence 'foward': not a kind (did you mean forward?); {CHOICE}"),
+        ("wasserstein", {}, f"divergence 'wasserstein': not a kind; {CHOICE}"),
+        ("jsd", {"beta": 0.0}, f"beta 0.0: jsd needs 0 < beta < 1; {AT_THE_ENDS}"),
+        ("jsd", {"beta": 1.0}, f"beta 1.0: jsd needs 0 < beta < 1; {AT_THE_ENDS}"),
+        (
+            "skew_forward",
+            {"alpha": 1.0},
+            "alpha 1.0: skew_forward needs 0 <= alpha < 1; at 1 it vanishes",
+        ),
+        (
+            "skew_reverse",
+            {"alpha": -0.1},
+            "alpha -0.1: skew_reverse needs 0 <= alpha < 1; at 1 it vanishes",
+        ),
+        ("forward", {"temperature": 0.0}, "temperature 0.0: must be above 0 and finite"),
+        ("forward", {"temperature": math.nan}, "temperature nan: must be above 0 and finite"),
     ],
 )
 def test_bad_parameters_are_refused(kind: str, options: dict[str, float], message: str) -> None:
     logits = draw_logits(1)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as caught:
         divergence(logits, logits, kind, **options)  # pyright: ignore[reportArgumentType]
+    assert str(caught.value) == message
 
 
 def test_cross_entropy_is_the_negative_log_likelihood_of_each_label() -> None:

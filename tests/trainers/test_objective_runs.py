@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -216,7 +217,7 @@ def test_prompts_are_enough_where_the_student_writes(
         teacher=teacher,
     )
     assert result.rows == 8
-    with pytest.raises(InputError, match="has no column completion"):
+    with pytest.raises(InputError) as caught:
         train_student(
             make_settings({"objective": "reverse"}),
             tmp_path / "prompts.parquet",
@@ -224,6 +225,10 @@ def test_prompts_are_enough_where_the_student_writes(
             tmp_path / "other",
             teacher=teacher,
         )
+    assert str(caught.value) == (
+        f"{tmp_path}/prompts.parquet: has no column completion.\n"
+        "Training needs prompt and completion: lists of {role, content}."
+    )
 
 
 def test_a_changed_corpus_is_another_training(
@@ -238,14 +243,20 @@ def test_a_changed_corpus_is_another_training(
 
     assert teach() == teach() == 1
     write_texts(tmp_path, ["Something else."])
-    with pytest.raises(RunError, match="corpus_texts"):
+    with pytest.raises(RunError) as caught:
         teach()
+    assert str(caught.value) == (
+        f"{tmp_path}/student: holds a training of other settings (corpus_texts "
+        "2f60ac3ed002cbf0c4b7a51eb7b9dd50e0bfbf9296053aa74e40838b3ceb315c → "
+        "a22d3739a13acb500de9b7771d1f512360417d94bac3c8fec4e7616cea5f0459).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )
 
 
 @pytest.mark.parametrize("objective", ["uld", "aligned"])
 def test_texts_cannot_be_aligned(objective: str, foreign_dir: Path, tiny_model_dir: Path) -> None:
     settings = make_settings({"objective": objective, "ce_weight": 0.5})
-    with pytest.raises(ConfigError, match="plain text has no prompts"):
+    with pytest.raises(ConfigError) as caught:
         train_student(
             settings,
             Path("texts.jsonl"),
@@ -253,41 +264,105 @@ def test_texts_cannot_be_aligned(objective: str, foreign_dir: Path, tiny_model_d
             Path("student"),
             teacher=str(foreign_dir),
         )
+    assert str(caught.value) == (
+        "texts.jsonl: plain text has no prompts, which rollouts, signal context and the objectives "
+        "uld, aligned need.\n"
+        "Leave them out, or give rows of prompt and completion."
+    )
 
 
 @pytest.mark.parametrize(
     ("way", "message"),
     [
-        ({"objective": "reinforce"}, "objective reinforce learns from rollouts"),
-        ({"objective": "sft", **WRITTEN}, "nobody judges them"),
+        (
+            {"objective": "reinforce"},
+            ("Value error, objective reinforce learns from rollouts: add them, share 1"),
+        ),
+        (
+            {"objective": "sft", **WRITTEN},
+            "Value error, rollouts: nobody judges them under objective sft",
+        ),
         (
             {"objective": "reverse", "rollouts": {"teacher_mix": 0.2}},
-            "only minillm weighs mixed tokens",
+            "Value error, rollouts.teacher_mix: only minillm weighs mixed tokens",
         ),
-        ({"objective": "reverse", "ce_weight": 0.5, **WRITTEN}, "what the student wrote itself"),
+        (
+            {"objective": "reverse", "ce_weight": 0.5, **WRITTEN},
+            ("Value error, ce_weight, mixing: no cross-entropy on what the student wrote itself"),
+        ),
         (
             {"objective": "reverse", "signal": {"kind": "cached"}, **WRITTEN},
-            "nothing is on disk of what the student will write",
+            (
+                "Value error, signal cached: nothing is on disk of what the student will write; "
+                "leave "
+                "it out, or name it in a phase without rollouts"
+            ),
         ),
         (
             {"objective": "importance", "rollouts": {"temperature": 0.7}},
-            "known at temperature 1 and top_p 1 only",
+            (
+                "Value error, rollouts: objective importance weighs tokens by the chance they were "
+                "drawn with, which is known at temperature 1 and top_p 1 only"
+            ),
         ),
-        ({"objective": "sft", "ce_weight": 0.5}, "ce_weight: objective sft does not read it"),
+        (
+            {"objective": "sft", "ce_weight": 0.5},
+            (
+                "Value error, ce_weight: objective sft does not read it; it belongs to forward, "
+                "reverse, jsd, skew_forward, skew_reverse, uld and aligned: take it out, or "
+                "choose that"
+            ),
+        ),
         (
             {"objective": "reinforce", "rollouts": {"buffer": 8}},
-            "reinforce learns from fresh tokens only",
+            ("Value error, rollouts.buffer: reinforce learns from fresh tokens only"),
         ),
-        ({"objective": "sft", "hidden": {}}, "choose an objective with a teacher, and no signal"),
-        ({"objective": "forward", "hidden": {}, "signal": {"kind": "cached"}}, "and no signal"),
-        ({"objective": "aligned", "hidden": {}}, "the teacher reads other tokens"),
-        ({"objective": "aligned", **WRITTEN}, "learns from answers aligned beforehand"),
-        ({"objective": "aligned", "signal": {"kind": "cached"}}, "leave it out"),
-        ({"objective": "aligned", "temperature": 2.0}, "its own is chunk_temperature"),
-        ({"objective": "uld"}, "mix cross-entropy in"),
-        ({"objective": "forward", "corpus": {"texts": "t"}}, "stands beside rollouts"),
+        (
+            {"objective": "sft", "hidden": {}},
+            (
+                "Value error, hidden: layers are read of a teacher in this process that reads "
+                "what the "
+                "student reads; choose an objective with a teacher, and no signal"
+            ),
+        ),
+        (
+            {"objective": "forward", "hidden": {}, "signal": {"kind": "cached"}},
+            "Value error, hidden: layers are read of a teacher in this process that reads what "
+            "the student reads; choose an objective with a teacher, and no signal",
+        ),
+        (
+            {"objective": "aligned", "hidden": {}},
+            ("Value error, hidden: under objective aligned the teacher reads other tokens"),
+        ),
+        (
+            {"objective": "aligned", **WRITTEN},
+            ("Value error, rollouts: objective aligned learns from answers aligned beforehand"),
+        ),
+        (
+            {"objective": "aligned", "signal": {"kind": "cached"}},
+            (
+                "Value error, signal: objective aligned reads the teacher in this process; leave "
+                "it out"
+            ),
+        ),
+        (
+            {"objective": "aligned", "temperature": 2.0},
+            ("Value error, temperature: aligned softens nothing; its own is chunk_temperature"),
+        ),
+        (
+            {"objective": "uld"},
+            (
+                "Value error, ce_weight: uld compares shapes, whatever tokens they are about; mix "
+                "cross-entropy in (ce_weight or mixing)"
+            ),
+        ),
+        (
+            {"objective": "forward", "corpus": {"texts": "t"}},
+            ("Value error, corpus: stands beside rollouts; add them, or leave it out"),
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(way: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValidationError) as caught:
         make_settings(way)
+    assert caught.value.errors()[0]["msg"] == message

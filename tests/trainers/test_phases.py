@@ -4,6 +4,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from trainers.metrics import read_metrics
@@ -60,8 +61,11 @@ def test_phases_inherit_what_they_do_not_name() -> None:
 
 
 def test_a_phase_that_does_not_hold_together_is_refused() -> None:
-    with pytest.raises(ValueError, match="objective reinforce learns from rollouts"):
+    with pytest.raises(ValidationError) as caught:
         TrainSettings.model_validate_json('{"phases": [{"objective": "reinforce"}]}')
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, phases.0: objective reinforce learns from rollouts: add them, share 1"
+    )
 
 
 def test_the_best_step_is_counted_through_all_phases(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Trainings that are broken off, and begun again, on a model of a few hundred tokens."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,14 @@ def test_other_weights_under_the_same_names_are_another_training(
     for folder, name in ((teacher, "teacher_weights"), (student, "student_weights")):
         kept = (folder / "model.safetensors").read_bytes()
         save_byte_level_model(folder, seed=5)
-        with pytest.raises(RunError, match=rf"other settings \({name} "):
+        with pytest.raises(RunError) as caught:
             teach(way, dataset, student, "output", teacher=str(teacher))
+        said = re.sub("@[0-9a-f]{12}", "@…", str(caught.value))
+        assert said == (
+            f"output: holds a training of other settings ({name} {folder.name}@… →"
+            f" {folder.name}@…).\n"
+            "Go back to those settings, give another output folder, or delete this one."
+        )
         (folder / "model.safetensors").write_bytes(kept)
     assert teach(way, dataset, student, "output", teacher=str(teacher))[0].steps == 1
 
@@ -209,16 +216,31 @@ def test_edited_examples_are_another_training(tasks: Path, byte_level_dir: Path)
     way = CONTEXT | {"max_steps": 1}
     teach(way, tasks, byte_level_dir, "output")
     write_examples("It is two.")
-    with pytest.raises(RunError, match=r"other settings \(examples "):
+    with pytest.raises(RunError) as caught:
         teach(way, tasks, byte_level_dir, "output")
+    assert str(caught.value) == (
+        "output: holds a training of other settings (examples "
+        "c8951b114757542963c2b3fac98cf3db7cde752173ade1e27c0f0b71ccd2e00c → "
+        "14f46b34bf64f3953fae91c83abd12a87ce5071d7a3d4ebd0155a4e9a6811ae0).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )
 
 
 def test_a_training_that_diverges_publishes_nothing(dataset: Path, byte_level_dir: Path) -> None:
     way = {"learning_rate": 1e20, "save_steps": 1}
     for _ in range(2):  # and neither does it when it is called again
-        with pytest.raises(RunError, match=r"output: (loss|grad_norm) is not finite at step 2"):
+        with pytest.raises(RunError) as caught:
             teach(way, dataset, byte_level_dir, "output")
+        assert str(caught.value) == (
+            "output: grad_norm is not finite at step 2 (nan); the training has ended.\n"
+            "Lower learning_rate, or look at the rows' weights, and give another output folder or "
+            "delete this one."
+        )
         assert not Path("output/model").exists()
         assert [line["step"] for line in read_metrics(Path("output.jsonl"))] == [1]
-    with pytest.raises(RunError, match="holds a training of other settings"):
+    with pytest.raises(RunError) as caught:
         teach({}, dataset, byte_level_dir, "output")
+    assert str(caught.value) == (
+        "output: holds a training of other settings (learning_rate 1e+20 → 0.002).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )

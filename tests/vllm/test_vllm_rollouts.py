@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from flows.conduct import PlainConductor
 from flows.console import Console
-from flows.pipeline import PlainConductor, conduct
+from flows.pipeline import conduct
 from flows.stages.teach import read_figures
 from generators.embedded import BUNDLED, LoadedModel, load_model
 from tests.flows.small_run import ROOT

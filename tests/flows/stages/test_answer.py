@@ -29,7 +29,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
     begun = Cycle(status="running", started=datetime(2026, 1, 1, tzinfo=UTC))
     manifest = Manifest(name="small", config_digest="", config={}, cycles={"1": begun})
     create_run(config.root, manifest)
-    with open_context(config.root, config, cycle=1) as opened:
+    with open_context(config.root, config) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from filters.agreement import Agreement
 from flows import verbs
 from flows.config import RunConfig
 from flows.console import Console
-from flows.pipeline import list_stages
+from flows.stage_lists import list_stages
 from flows.stages.calibrate import CALIBRATE
 from flows.store import RunDirectory
 from generators.calibration import load_pairs

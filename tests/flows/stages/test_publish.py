@@ -76,6 +76,7 @@ def test_row_tells_where_it_comes_from() -> None:
         "root_id": parent.id,
         "parent_id": parent.id,
         "prompt_id": prompt.id,
+        "cycle": 1,
         "round": 1,
         "operator": "deepen",
         "domain": "maths",

@@ -105,7 +105,7 @@ def beside(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def facts(beside: RunDirectory) -> Facts:
     config = RunConfig.model_validate(beside.manifest.config)
-    with open_context(beside.root, config, cycle=1) as context:
+    with open_context(beside.root, config) as context:
         return gather_facts(context)
 
 
@@ -194,14 +194,14 @@ def test_another_bound_draws_anew_and_nothing_else_does(
     assert read_keys() == before
     alone = settings | {"select": settings["select"] | {"beside_random": False}}
     conduct_plainly(read_settings(tmp_path / "small.yaml", alone), update=True)
-    gone, told = {"train-random", "evaluate-random"}, {"report", "config"}
+    gone, told = {"train-random", "evaluate-random"}, {"report", "config", "versions"}
     kept = {stage: key for stage, key in before.items() if stage not in gone | told}
     assert {stage: key for stage, key in read_keys().items() if stage not in told} == kept
     assert not beside.place("student-random/config.json").exists()
     assert "points of selection" not in beside.place("report.html").read_text()
     conduct_plainly(read_settings(tmp_path / "small.yaml", settings), update=True)
     # The time that a training took is part of what it leaves, so it is evaluated once more.
-    anew = ("report", "evaluate-random")
+    anew = ("report", "evaluate-random", "versions")
     assert read_keys() | {stage: before[stage] for stage in anew} == before
 
 
@@ -237,8 +237,14 @@ def test_two_students_need_a_training_and_an_evaluation(
     missing: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     without = {name: value for name, value in settings.items() if name != missing}
-    with pytest.raises(ConfigError, match=r"select\.beside_random: two students are compared: add"):
+    with pytest.raises(ConfigError) as caught:
         read_settings(tmp_path / "small.yaml", without)
+    untaught = ["evaluate: there is no student to evaluate: add a train section"]
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        *(untaught if missing == "train" else []),
+        "select.beside_random: two students are compared: add the sections train and evaluate, or"
+        " take it out",
+    ]
 
 
 def test_the_drawing_depends_on_the_runs_seed() -> None:

@@ -6,7 +6,8 @@ that the parent wants the server to stop, or is gone, however it ended. Then the
 end (SIGTERM), which takes its own processes along in good order, and what is left of its group
 after a while is made to (SIGKILL). What a server leaves behind that dies of itself is cleared away
 too. The guard ends last of all, with the server's exit code. Where Linux offers it, orphans become
-the guard's own children, and the server is told to end should the guard itself be killed.
+the guard's own children, also those that have left the group, which are asked and made to end
+likewise, and the server is told to end should the guard itself be killed.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 SWEEP_S = 10.0
 """How long what was killed may take to be gone."""
@@ -40,7 +42,9 @@ def main(command: list[str], grace_s: float) -> int:
     with suppress(ProcessLookupError, PermissionError):  # nobody is left, or zombies only
         os.killpg(server.pid, signal.SIGKILL)
     code = server.wait()
-    _wait_until(_has_no_children, SWEEP_S)
+    _signal_children(signal.SIGTERM)
+    if not _wait_until(_has_no_children, grace_s):
+        _wait_until(_has_killed_children, SWEEP_S)
     return code if code >= 0 else 128 - code
 
 
@@ -60,13 +64,33 @@ def _has_no_children() -> bool:
     return False
 
 
-def _wait_until(holds: Callable[[], bool], limit_s: float) -> None:
+def _has_killed_children() -> bool:
+    """Kill what is left; once more each time, because a killed one leaves us its own children."""
+    _signal_children(signal.SIGKILL)
+    return _has_no_children()
+
+
+def _signal_children(number: int) -> None:
+    """Send a signal to each of our children, as far as the kernel lists them."""
+    try:
+        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except OSError:
+        return
+    for child in listed:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(child), number)
+
+
+def _wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
     end = time.monotonic() + limit_s
-    while not holds() and time.monotonic() < end:
+    while not (held := holds()) and time.monotonic() < end:
         time.sleep(0.05)
+    return held
 
 
 def _end_with_guard() -> None:
+    # A shell lets what it starts in the background ignore Ctrl-C, which servers send themselves.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _control_process(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

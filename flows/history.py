@@ -1,0 +1,123 @@
+"""What a later cycle takes over: the dataset as it stood when the cycle began, and the answers of
+the cycles before it.
+
+The three tables are linked into the cycle's own folder at its begin, so what it goes on from stays
+the same whatever is published, released or rolled back meanwhile.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from flows.overrides import REJECTED_BY_PERSON
+from flows.stages.family import read_stage
+from flows.store import (
+    QUARANTINE,
+    REJECTED,
+    TRAIN,
+    FileEntry,
+    RunDirectory,
+    link_file,
+    name_folder,
+)
+from flows.work import Context, enter_cycle
+from generators.records import Answer, Verdict, digest
+from generators.steering import Weights, weigh_kinds
+
+BASE = "base"
+SCORES, CREDIT = "evaluation/after.json", "credit.json"
+"""What the student solves of the held-out prompts, and what the operators have earned."""
+PUBLISHED = Verdict(
+    subject_id="",
+    stage="publish",
+    detector="publish",
+    version="1",
+    decision="accept",
+    reason="published",
+)
+
+
+def link_base(run: RunDirectory, cycle: int) -> list[FileEntry]:
+    """Keep the tables as they stand now as those that a cycle begins with; and, where there are
+    any, the student's scores and the operators' credit."""
+    there = [path for path in (SCORES, CREDIT) if path in run.manifest.files]
+    return [
+        link_file(run.root, run.place(path), name_base(path, cycle), stage=BASE, key=digest(cycle))
+        for path in (TRAIN, QUARANTINE, REJECTED, *there)
+    ]
+
+
+def name_base(path: str, cycle: int) -> str:
+    """Where a cycle keeps one of the files that it began with."""
+    return f"{name_folder(cycle)}/base-{path.rpartition('/')[2]}"
+
+
+def find_base(context: Context, path: str) -> Path | None:
+    """A file that this cycle began with; None in the first one, and where there was none."""
+    name = name_base(path, context.cycle)
+    return context.run.place(name) if name in context.run.manifest.files else None
+
+
+def read_weights(context: Context) -> Weights | None:
+    """What the last student failed at, where that steers this cycle."""
+    scores = find_base(context, SCORES)
+    if scores is None or not context.config.cycles.steer:
+        return None
+    return weigh_kinds(json.loads(scores.read_bytes())["by_task"])
+
+
+def read_base(context: Context, path: str) -> list[dict[str, Any]]:
+    """The rows of one of the tables that this cycle began with; none in the first cycle."""
+    if context.cycle == 1:
+        return []
+    rows = pq.read_table(context.run.place(name_base(path, context.cycle))).to_pylist()
+    return [row | {"cycle": row.get("cycle") or 1} for row in rows]
+
+
+def read_base_verdicts(context: Context) -> dict[str, Verdict]:
+    """What had been decided about each subject when this cycle began."""
+    fields = ("stage", "detector", "version", "decision", "reason", "evidence", "score")
+    verdicts = {
+        row["id"]: PUBLISHED.model_copy(update={"subject_id": row["id"]})
+        for row in read_base(context, TRAIN)
+    }
+    for path in (QUARANTINE, REJECTED):
+        for row in read_base(context, path):
+            known = {name: row[name] for name in fields}
+            verdicts[row["id"]] = Verdict(subject_id=row["id"], **known)
+    return verdicts
+
+
+def list_earlier(context: Context) -> Iterator[Context]:
+    """The cycles before this one, the first one first."""
+    for cycle in range(1, context.cycle):
+        yield enter_cycle(context.run.root, context.config, context.resources, cycle)
+
+
+def list_answering(context: Context) -> list[str]:
+    """The stages of a cycle that hold answers, whichever samplers the configuration has now."""
+    stages = {entry.stage for entry in context.run.entries()}
+    return sorted(stage for stage in stages if stage.startswith("answer-"))
+
+
+def read_earlier_answers(context: Context) -> Iterator[Answer]:
+    """The answers of all cycles before this one."""
+    for earlier in list_earlier(context):
+        for stage in list_answering(earlier):
+            yield from read_stage(earlier, stage, "answers-", Answer)
+
+
+def read_published(context: Context) -> list[Answer]:
+    """The answers in the dataset that this cycle began with."""
+    ids = {row["id"] for row in read_base(context, TRAIN)}
+    return [answer for answer in read_earlier_answers(context) if answer.id in ids]
+
+
+def read_taken_out(context: Context) -> list[Answer]:
+    """The answers that a person had taken out of the dataset before this cycle began."""
+    rejected = read_base(context, REJECTED)
+    ids = {row["id"] for row in rejected if row["reason"] == REJECTED_BY_PERSON}
+    return [a for a in read_earlier_answers(context) if a.id in ids] if ids else []
