@@ -155,7 +155,7 @@ REASONS: dict[str, str] = {
     ),
     "overrepresented": "One source says it often, and hardly any other does.",
     "released": "A person let it out of quarantine; `overrides.jsonl` says who, when and why.",
-    "rejected_by_person": "A person took it out of the dataset; `overrides.jsonl` says who and why.",
+    "rejected_by_person": "A person took it out; `overrides.jsonl` says who, when and why.",
     "secrets": "A key, a token or a password stands in the prompt or in the answer.",
     "private_data": "Somebody's address, phone, account or card stands in it.",
     "profanity": "It holds a coarse word.",

@@ -131,21 +131,17 @@ def find_loose_errors(path: Path) -> Iterator[str]:
         lines = [ast.unparse(node) for node in ast.walk(function) if isinstance(node, ast.stmt)]
         asserted = [line for line in lines if line.startswith(("assert ", "return "))]
         taken = [line for line in lines if re.match(r"[\w, *()]+ = ", line)]
-        for node in ast.walk(function):
-            for item in node.items if isinstance(node, ast.With) else ():
-                call, name = item.context_expr, item.optional_vars
-                if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pytest.raises":
-                    continue
-                if ast.unparse(call.args[0]) in WORDLESS:
-                    continue
-                value = f"{ast.unparse(name)}.value" if name else "?"
-                whole = [
-                    line
-                    for line in asserted
-                    if value in line and (" == " in line or "return" in line)
-                ]
-                if call.keywords or not (whole or any(value in line for line in taken)):
-                    yield f"{place(path)}:{node.lineno}"
+        blocks = [node for node in ast.walk(function) if isinstance(node, ast.With)]
+        for node, item in ((block, item) for block in blocks for item in block.items):
+            call, name = item.context_expr, item.optional_vars
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pytest.raises":
+                continue
+            value = f"{ast.unparse(name)}.value" if name else "?"
+            held = any(value in line for line in taken) or any(
+                value in line and (" == " in line or line.startswith("return")) for line in asserted
+            )
+            if ast.unparse(call.args[0]) not in WORDLESS and (call.keywords or not held):
+                yield f"{place(path)}:{node.lineno}"
 
 
 def test_errors_are_asserted_with_their_whole_message() -> None:

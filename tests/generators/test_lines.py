@@ -6,6 +6,7 @@ import pytest
 
 from generators.errors import InputError
 from generators.lines import read_lines
+from generators.seeds import load_examples, load_texts
 
 
 def test_byte_order_mark_blank_lines_and_crlf_are_accepted(tmp_path: Path) -> None:
@@ -70,3 +71,25 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"{folder}: no *.jsonl in this folder; give a file or folder of seeds"
     )
+
+
+def test_bad_examples_and_texts_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"task": "gcd", "prompt": "1, 2", "completion": ""}\n{"text": 3}')
+    other, missing = "is not a field here; there are", "is missing"
+    fields = "author, domain, licence, text"
+    with pytest.raises(InputError) as refused:
+        load_examples(file)
+    assert str(refused.value).splitlines() == [
+        f"{file}:1: completion: is empty",
+        f"{file}:2: text: {other} completion, prompt, task",
+        *(f"{file}:2: {name}: {missing}" for name in ("task", "prompt", "completion")),
+    ]
+    with pytest.raises(InputError) as refused:
+        load_texts(file)
+    assert str(refused.value).splitlines() == [
+        *(f"{file}:1: {name}: {other} {fields}" for name in ("completion", "prompt", "task")),
+        *(f"{file}:1: {name}: {missing}" for name in ("domain", "licence", "author", "text")),
+        f"{file}:2: text: must be a text, not a number",
+        *(f"{file}:2: {name}: {missing}" for name in ("domain", "licence", "author")),
+    ]

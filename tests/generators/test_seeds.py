@@ -379,27 +379,3 @@ def test_bad_seed_is_named(fields: dict[str, Any], fault: str, tmp_path: Path) -
     with pytest.raises(InputError) as refused:
         load_seeds(file, split="train")
     assert str(refused.value) == f"{file}:1: {fault}"
-
-
-def test_bad_examples_and_texts_are_named(tmp_path: Path) -> None:
-    file = tmp_path / "bad.jsonl"
-    file.write_text('{"task": "gcd", "prompt": "1, 2", "completion": ""}\n{"text": 3}')
-    with pytest.raises(InputError) as refused:
-        load_examples(file)
-    assert str(refused.value).splitlines() == [
-        f"{file}:1: completion: is empty",
-        f"{file}:2: text: is not a field here; there are completion, prompt, task",
-        *(f"{file}:2: {name}: is missing" for name in ("task", "prompt", "completion")),
-    ]
-    fields = "there are author, domain, licence, text"
-    with pytest.raises(InputError) as refused:
-        load_texts(file)
-    assert str(refused.value).splitlines() == [
-        *(
-            f"{file}:1: {name}: is not a field here; {fields}"
-            for name in ("completion", "prompt", "task")
-        ),
-        *(f"{file}:1: {name}: is missing" for name in ("domain", "licence", "author", "text")),
-        f"{file}:2: text: must be a text, not a number",
-        *(f"{file}:2: {name}: is missing" for name in ("domain", "licence", "author")),
-    ]
