@@ -26,9 +26,9 @@ def schedule(
 ) -> None:
     """Let a run's next cycle begin again and again.
 
-    The Prefect server at PREFECT_API_URL keeps the time. Workers of the pool do the
-    work, `tutelage up` starts one; or this process itself does (--serve). While a
-    run goes, the next is cancelled. The same command again replaces the schedule.
+    The Prefect server at PREFECT_API_URL keeps the time. Workers of the pool work
+    (`tutelage up` starts one), or this process does. While a run goes, the next is
+    cancelled. The same command again replaces the schedule.
 
     Example: tutelage schedule my.yaml --cron "0 2 * * *"
 
@@ -51,13 +51,12 @@ def schedule(
     paused
         Begin nothing until it is scheduled again or resumed in the UI.
     """
-    from flows.scheduling import read_timing, schedule_run
-    from flows.scheduling import serve as serve_runs
+    from flows import scheduling
 
     console = open_console(json)
-    made, deployment = schedule_run(
+    made, deployment = scheduling.schedule_run(
         config,
-        read_timing(cron, every, timezone),
+        scheduling.read_timing(cron, every, timezone),
         console,
         name=name,
         pool=None if serve else pool,
@@ -70,7 +69,7 @@ def schedule(
     print_result(made, json)
     if serve:
         console.line("Ctrl-C stops it.")
-        serve_runs(deployment)
+        scheduling.serve(deployment, console)
 
 
 def schedules(*, json: Json = False) -> None:

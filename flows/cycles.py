@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 from flows.conduct import Conductor, conduct_stage
 from flows.console import Console
 from flows.gather_learning import gather_evaluation
-from flows.history import link_base, name_base
-from flows.promotion import Promotion, settle_candidate
+from flows.history import link_base, name_base, place_table
+from flows.promotion import Promotion, name_promotion, settle_candidate
 from flows.shortfall import tell_shortfall
 from flows.stage_lists import list_learning, list_making
 from flows.stages.evaluate import TEACHER, EvaluateStage
 from flows.stages.report import ReportStage
 from flows.stages.train import STUDENT
 from flows.store import TRAIN, Cycle, Manifest, RunDirectory
-from flows.versions import keep_card, keep_student, keep_version, name_version
+from flows.versions import keep_card, keep_student, keep_version
 from flows.wording import count_noun
 from flows.wording_training import tell_teacher
 from flows.work import Context
@@ -59,10 +59,18 @@ def teach_student(context: Context, console: Console, conductor: Conductor) -> N
     taught_on = context.run.manifest.current
     assert taught_on is not None
     if context.cycle == 1:
-        keep_student(context.run, taught_on)
+        note_student(context.run)
     else:
         console.line(tell_promotion(settle_candidate(context, taught_on)))
-    update_cycle(context.run, taught_on=taught_on)
+        update_cycle(context.run, taught_on=taught_on)
+
+
+def note_student(run: RunDirectory) -> None:
+    """Keep the first cycle's student beside the current version, on which it was taught."""
+    taught_on = run.manifest.current
+    if taught_on is not None:
+        keep_student(run, taught_on)
+        update_cycle(run, taught_on=taught_on)
 
 
 def note_version(run: RunDirectory, why: str, console: Console) -> None:
@@ -85,7 +93,7 @@ def warn_of_teacher(context: Any, console: Console) -> None:
 def tell_waiting(context: Context) -> str | None:
     """Why no student is taught now; None where one is."""
     manifest = context.run.manifest
-    if context.cycle == 1:
+    if context.cycle == 1 or name_promotion(context) in manifest.files:  # begun, so gone on with
         return None
     there = f"{STUDENT}/config.json" in manifest.files
     taught_on = _find_taught_on(manifest, context.cycle)
@@ -93,7 +101,7 @@ def tell_waiting(context: Context) -> str | None:
         return None
     path = name_base(TRAIN, context.cycle)
     if taught_on is not None:
-        path = f"{name_version(taught_on)}/train.parquet"
+        path = place_table(TRAIN, taught_on)
     known, rows = (_read_ids(context.run, p) for p in (path, TRAIN))
     new, wanted = len(rows - known), context.config.cycles.train_after
     if new >= wanted:
@@ -117,9 +125,9 @@ def begin_cycle(run: RunDirectory, **changes: Any) -> None:
     """Add a cycle that goes on from the dataset as it stands; `changes` are the manifest's."""
     manifest = run.manifest
     if not manifest.versions:  # of a run that was made before there were versions
-        keep_version(run, f"cycle {manifest.newest}")
         if f"{STUDENT}/config.json" in manifest.files:
             keep_student(run, 1)
+        keep_version(run, f"cycle {manifest.newest}")
         keep_card(run)
         manifest = run.manifest
     number = manifest.newest + 1

@@ -5,13 +5,9 @@ the truth, so a task that is retried or run again finds what was done. Without `
 Prefect starts a server of its own for the time of the run.
 """
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE

@@ -18,6 +18,7 @@ from flows.store import (
     QUARANTINE,
     REJECTED,
     TRAIN,
+    VERSIONS,
     FileEntry,
     RunDirectory,
     link_file,
@@ -41,13 +42,26 @@ PUBLISHED = Verdict(
 
 
 def link_base(run: RunDirectory, cycle: int) -> list[FileEntry]:
-    """Keep the tables as they stand now as those that a cycle begins with; and, where there are
-    any, the student's scores and the operators' credit."""
+    """Keep the current tables as those that a cycle begins with; and, where there are any, the
+    student's scores and the operators' credit."""
     there = [path for path in (SCORES, CREDIT) if path in run.manifest.files]
+    current = run.manifest.current
+    assert current is not None
+    tables = [place_table(path, current) for path in (TRAIN, QUARANTINE, REJECTED)]
     return [
         link_file(run.root, run.place(path), name_base(path, cycle), stage=BASE, key=digest(cycle))
-        for path in (TRAIN, QUARANTINE, REJECTED, *there)
+        for path in (*tables, *there)
     ]
+
+
+def name_version(number: int) -> str:
+    """A version's folder in the run directory."""
+    return f"{VERSIONS}/{number:04d}"
+
+
+def place_table(path: str, number: int) -> str:
+    """Where a version keeps one of the files of the dataset."""
+    return f"{name_version(number)}/{path.rpartition('/')[2]}"
 
 
 def name_base(path: str, cycle: int) -> str:
@@ -112,7 +126,10 @@ def read_earlier_answers(context: Context) -> Iterator[Answer]:
 
 def read_published(context: Context) -> list[Answer]:
     """The answers in the dataset that this cycle began with."""
-    ids = {row["id"] for row in read_base(context, TRAIN)}
+    if context.cycle == 1:
+        return []
+    base = context.run.place(name_base(TRAIN, context.cycle))
+    ids = {*pq.read_table(base, columns=["id"])["id"].to_pylist()}
     return [answer for answer in read_earlier_answers(context) if answer.id in ids]
 
 

@@ -44,9 +44,16 @@ def read_log(run: RunDirectory) -> list[Override]:
 
 
 def read_overrides(run: RunDirectory) -> dict[Key, Override]:
-    """The last release of each verdict."""
-    releases = [override for override in read_log(run) if override.decision == "accept"]
-    return {key_of(override.overruled): override for override in releases}
+    """The last release of each verdict, as far as it stands: one that took a rejection back is
+    over when the row is rejected again."""
+    log = read_log(run)
+    rejected = list_rejected(log)
+    return {
+        key_of(override.overruled): override
+        for override in log
+        if override.decision == "accept"
+        and (override.row not in rejected or override.overruled.reason != REJECTED_BY_PERSON)
+    }
 
 
 def list_rejected(log: Iterable[Override]) -> dict[str, Override]:

@@ -34,6 +34,7 @@ from flows.store import (
     write_file,
 )
 from flows.training_settings import list_rollout_servers
+from flows.versions import restore_files
 from flows.work import open_context
 from generators.errors import ConfigError, RunError
 from generators.journal_place import make_journal
@@ -42,6 +43,8 @@ from generators.records import digest
 
 RUN_WIDE = (CONFIG, OVERRIDES, VERSIONS, BASE, PROMOTE)
 """What is committed under other names than a stage's."""
+LASTING = ("train", "evaluate-after")
+"""What the student of an earlier cycle is committed under; a cycle that teaches none leaves it."""
 ORDERED = ("labels",)
 """Mappings among the settings whose order decides something."""
 
@@ -65,7 +68,10 @@ def conduct(
         console.warn(f"a teacher's terms have conditions: {condition}")
     refuse_foreign_folder(config.root)
     with hold_run(config.root):
+        if (config.root / MANIFEST).exists():
+            restore_files(RunDirectory(config.root))
         adds = new_cycle and may_go_on(config)
+        check_comparable(config, adds=adds)
         if not update and not adds:
             check_unchanged(config)
         settled = is_finished(config) and not update and not adds
@@ -79,7 +85,8 @@ def conduct(
             console.line(f"{config.root}: this run is finished; nothing is left to do.")
             return run
         every = [*choose_stages(config), *choose_stages(config, run.cycle)]
-        run.keep_stages([*RUN_WIDE, *(stage.name for stage in every)])
+        lasting = LASTING if run.cycle > 1 else ()
+        run.keep_stages([*RUN_WIDE, *lasting, *(stage.name for stage in every)])
         if isinstance(config, RunConfig):
             with open_context(config.root, config) as context:
                 go_through(context, console, conductor)
@@ -99,19 +106,22 @@ def _go_straight_on(config: RunSettings, console: Console, conductor: Conductor)
 
 
 def may_go_on(config: RunSettings) -> bool:
-    """Whether another cycle can be added: the newest one is finished. Raises ConfigError where its
-    student could not be compared with the last one."""
+    """Whether another cycle can be added: the newest one is finished."""
     if not (config.root / MANIFEST).exists():
         return False
     manifest = RunDirectory(config.root).manifest
-    if manifest.cycles[str(manifest.newest)].status != "finished":
-        return False
-    if isinstance(config, RunConfig) and config.train is not None and config.evaluate is None:
+    return manifest.cycles[str(manifest.newest)].status == "finished"
+
+
+def check_comparable(config: RunSettings, *, adds: bool) -> None:
+    """Raise ConfigError where a later cycle's student could not be compared with the last one."""
+    if not isinstance(config, RunConfig) or config.train is None or config.evaluate is not None:
+        return
+    if adds or ((config.root / MANIFEST).exists() and RunDirectory(config.root).cycle > 1):
         raise ConfigError(
             f"{config.name}: evaluate: is missing; a later cycle's student is promoted by what it "
             "solves of held-out prompts: add an evaluate section, or take out train"
         )
-    return True
 
 
 def refuse_foreign_folder(root: Path) -> None:

@@ -1,11 +1,7 @@
 """The Prefect server that schedules runs and remembers them: where it is, if it answers."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError

@@ -78,23 +78,25 @@ def settle_candidate(context: Context, taught_on: int) -> Promotion:
     candidate = ArmResult.model_validate_json(place(scores).read_bytes())
     known = run.manifest.files
     last = ArmResult.model_validate_json(place(SCORES).read_bytes()) if SCORES in known else None
-    key = digest(PROMOTE, taught_on, known[scores].sha256, context.config.cycles.model_dump())
-    if run.has([told], key):
-        return Promotion.model_validate_json(place(told).read_bytes())
-    promotion = judge_candidate(candidate, last, context.config.cycles, taught_on)
-    text = promotion.model_dump_json(indent=1)
-    decided = write_file(
-        run.root,
-        told,
-        lambda path: path.write_text(text, encoding="utf-8"),
-        stage=PROMOTE,
-        key=key,
-    )
-    if promotion.promoted:
-        _put_into_place(context, decided)
-        keep_student(run, taught_on)
+    key = digest(PROMOTE, taught_on, known[scores].sha256, context.config.cycles.promote)
+    if told in known and (known[told].key == key or _is_in_place(context)):
+        promotion = Promotion.model_validate_json(place(told).read_bytes())
     else:
-        run.commit([decided])
+        promotion = judge_candidate(candidate, last, context.config.cycles, taught_on)
+        text = promotion.model_dump_json(indent=1)
+        decided = write_file(
+            run.root,
+            told,
+            lambda path: path.write_text(text, encoding="utf-8"),
+            stage=PROMOTE,
+            key=key,
+        )
+        if promotion.promoted:
+            _put_into_place(context, decided)
+        else:
+            run.commit([decided])
+    if promotion.promoted and _is_in_place(context):  # said again after a kill, it is kept again
+        keep_student(run, promotion.taught_on)
     return promotion
 
 
@@ -103,12 +105,26 @@ def place_scores(context: Context) -> str:
     return f"{context.folder}/{Path(SCORES).name}"
 
 
+def _list_moves(context: Context) -> dict[str, str]:
+    """Where each of the candidate's files lies as the student's."""
+    folder = f"{place_student(context)}/"
+    files = [path for path in context.run.manifest.files if path.startswith(folder)]
+    moves = {path: f"{STUDENT}/{path.removeprefix(folder)}" for path in files}
+    return moves | {place_metrics(context): METRICS}
+
+
+def _is_in_place(context: Context) -> bool:
+    """Whether the candidate is the student by now."""
+    files = context.run.manifest.files
+    return all(
+        target in files and files[target].sha256 == files[source].sha256
+        for source, target in _list_moves(context).items()
+    )
+
+
 def _put_into_place(context: Context, decided: FileEntry) -> None:
     """Name the candidate's files as the student's, and with them the decision, in one step."""
-    run, files = context.run, context.run.manifest.files
-    folder = f"{place_student(context)}/"
-    moves = {p: f"{STUDENT}/{p.removeprefix(folder)}" for p in files if p.startswith(folder)}
-    moves[place_metrics(context)] = METRICS
+    run, files, moves = context.run, context.run.manifest.files, _list_moves(context)
     entries = [_link(run, path, target, "train") for path, target in moves.items()]
     stale = [p for p, e in files.items() if _is_old(p, e) and p not in moves.values()]
     named = {p: e for p, e in files.items() if p not in stale}

@@ -31,7 +31,7 @@ from flows.stages.family import answer_stages, read_family, read_stage
 from flows.stages.publish import TRAIN, read_verdicts
 from flows.stages.release import ReleaseStage
 from flows.store import hold_run
-from flows.verbs import require_published
+from flows.verbs import require_published, require_whole_cycle
 from flows.wording import count_noun
 from flows.work import Context, open_context
 from generators.errors import InputError, RunError, nearest
@@ -82,6 +82,7 @@ def _act(
         raise RunError(f"{root}: has no quarantined answers; release those of a run from seeds")
     with hold_run(root), open_context(root, config) as context:
         require_published(context)
+        require_whole_cycle(context)
         _require_newest(context)
         log, asked = read_log(context.run), list(dict.fromkeys(rows))
         new = _make_overrides(context, asked, log, why.strip(), decision)

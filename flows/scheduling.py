@@ -7,10 +7,13 @@ configuration names files from there. A worker of its work pool does the runs, o
 that were missed do not queue up. Scheduling again under the same name replaces what there was.
 """
 
+import asyncio
 import importlib.metadata
 import importlib.util
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.runner import Runner
 from prefect.runner.storage import LocalStorage
 from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
@@ -43,7 +47,7 @@ from flows.distill import distill
 from flows.lost_runs import close_lost_runs
 from flows.prefect_server import open_server
 from flows.shared_limits import SharedSlots, list_limits
-from generators.errors import ConfigError, RunError
+from generators.errors import ConfigError, EndpointError, RunError
 from generators.records import Record
 
 FLOW = distill.name
@@ -137,9 +141,9 @@ def schedule_run(
         deployment.work_queue_name = None
         deployment.apply()
         found = client.read_deployment_by_name(deployment.full_name)
-        if pool is not None and not client.read_workers_for_work_pool(pool):
+        if pool is not None and not _has_worker(client, pool):
             console.warn(
-                f"no worker has looked into the pool {pool} yet: start one with `tutelage up`, or "
+                f"no worker looks into the pool {pool} now: start one with `tutelage up`, or "
                 f"`prefect worker start --pool {pool}`"
             )
         return _describe(client, found), deployment
@@ -165,11 +169,24 @@ def describe_deployment(
     )
 
 
-def serve(deployment: RunnerDeployment) -> None:
-    """Do a deployment's runs from this process until Ctrl-C or SIGTERM, which also pauses it."""
-    from prefect.flows import serve as serve_deployments
+class _Server(Runner):
+    """Does the runs of what it serves as its child processes."""
 
-    serve_deployments(deployment, print_starting_message=False)
+    def handle_sigterm(self, *_: Any, **__: Any) -> None:
+        """Do as on Ctrl-C; Prefect's own way leaves its children's pipes open, with a traceback."""
+        signal.raise_signal(signal.SIGINT)
+
+
+def serve(deployment: RunnerDeployment, console: Console) -> None:
+    """Do a deployment's runs from this process until Ctrl-C or SIGTERM, which pauses it and stops
+    the run that it is at."""
+    server = _Server(pause_on_shutdown=True)
+    server.add_deployment(deployment)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(server.start())
+    with suppress(EndpointError), open_server("a schedule") as client:
+        for run in close_lost_runs(client):
+            console.warn(f"{run.name} was interrupted; the next run goes on from there")
 
 
 def list_schedules() -> list[Scheduled]:
@@ -217,6 +234,10 @@ def ensure_pool(client: SyncPrefectClient, name: str) -> None:
             f"the work pool {name} is of type {pool.type}; runs need processes on a machine that "
             "has the configuration: name another pool with --pool"
         )
+
+
+def _has_worker(client: SyncPrefectClient, pool: str) -> bool:
+    return any(w.status == "ONLINE" for w in client.read_workers_for_work_pool(pool))
 
 
 def refuse_shadows(directory: Path) -> None:

@@ -67,7 +67,7 @@ class Cycle(Record):
 
 
 class Version(Record):
-    """The dataset as it was published once. Its files, under `versions/`, are never changed."""
+    """The dataset as it was published once. Its rows, under `versions/`, are never changed."""
 
     number: int
     cycle: int
@@ -267,9 +267,14 @@ def write_file(
 def describe_file(root: Path, path: str, *, stage: str, key: str) -> FileEntry:
     """The manifest's entry for a file that is in place."""
     place = root / path
-    with place.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return FileEntry(path=path, sha256=sha256, bytes=place.stat().st_size, stage=stage, key=key)
+    size = place.stat().st_size
+    return FileEntry(path=path, sha256=hash_file(place), bytes=size, stage=stage, key=key)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def link_file(root: Path, source: Path, path: str, *, stage: str, key: str) -> FileEntry:

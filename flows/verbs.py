@@ -18,7 +18,7 @@ from flows.classify_settings import ClassifyConfig, load_classification
 from flows.conduct import PlainConductor, conduct_stage
 from flows.config import RunConfig, load_config
 from flows.console import Console
-from flows.cycles import teach_student
+from flows.cycles import note_student, teach_student
 from flows.pipeline import check_unchanged, conduct, is_finished, locate_run
 from flows.run_settings import RunSettings
 from flows.stage_lists import list_stages
@@ -248,8 +248,10 @@ def train(config: RunConfig, console: Console) -> TrainResult:
         raise ConfigError(f"{config.name}: there is no train section: write what is to be trained")
     check_licences(config.models)
     with open_published(config) as context:
+        require_whole_cycle(context)
         if context.cycle == 1:
             conduct_stage(TrainingStage(config.train), context, console, PlainConductor())
+            note_student(context.run)
         else:
             teach_student(context, console, PlainConductor())
         place = context.run.place(place_student(context))
@@ -273,6 +275,15 @@ def require_published(context: Context) -> None:
     """Raise RunError where the run has no dataset yet."""
     if not context.run.files("publish"):
         raise RunError(f"{context.run.root}: nothing is published yet. First: tutelage run CONFIG")
+
+
+def require_whole_cycle(context: Context) -> None:
+    """Raise RunError where the newest cycle was interrupted before it had published."""
+    if f"{context.folder}/verdicts-publish.parquet" not in context.run.manifest.files:
+        raise RunError(
+            f"{context.run.root}: cycle {context.cycle} was interrupted before it had published. "
+            "Finish it first: tutelage run CONFIG"
+        )
 
 
 def evaluate(subject: RunConfig | str, console: Console) -> list[ArmResult]:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.console import Console
-from flows.history import SCORES
+from flows.history import SCORES, name_version, place_table
 from flows.stages.publish import hash_dataset
 from flows.stages.train import METRICS, STUDENT
 from flows.store import (
@@ -26,6 +26,7 @@ from flows.store import (
     Manifest,
     RunDirectory,
     Version,
+    hash_file,
     hold_run,
     link_file,
 )
@@ -53,10 +54,14 @@ class VersionDiff(Record):
 
 
 def keep_version(run: RunDirectory, why: str) -> Version | None:
-    """Keep the dataset as it stands as a new version; None where it is the current one's."""
+    """Keep the dataset as it stands as a new version; None where its rows are the current one's,
+    which then gets what has been set aside since."""
     manifest, hash = run.manifest, hash_dataset(run.place(TRAIN))
-    if any(v.number == manifest.current and v.hash == hash for v in manifest.versions):
-        return None
+    for version in manifest.versions:
+        if version.number == manifest.current and version.hash == hash:
+            aside = (QUARANTINE, REJECTED)
+            run.commit(_link(run, [(path, place_table(path, version.number)) for path in aside]))
+            return None
     number = len(manifest.versions) + 1
     version = Version(
         number=number,
@@ -66,22 +71,38 @@ def keep_version(run: RunDirectory, why: str) -> Version | None:
         hash=hash,
         why=why,
     )
-    links = _link(run, [(path, f"{name_version(number)}/{Path(path).name}") for path in TABLES])
+    links = _link(run, [(path, place_table(path, number)) for path in TABLES])
     files = manifest.files | {entry.path: entry for entry in links}
     run.update(files=files, versions=(*manifest.versions, version), current=number)
     return version
+
+
+def restore_files(run: RunDirectory) -> None:
+    """Put the dataset and the student back as the manifest has them, where a killed command had
+    replaced some of their files."""
+    files = run.manifest.files
+    kept = {e.sha256: path for path, e in files.items() if path.startswith(f"{VERSIONS}/")}
+    for path, entry in files.items():
+        if entry.sha256 not in kept or not (path in (*TABLES, CARD) or _is_students(path)):
+            continue
+        source, place = run.place(kept[entry.sha256]), run.place(path)
+        if place.exists() and (place.samefile(source) or hash_file(place) == entry.sha256):
+            continue
+        link_file(run.root, source, path, stage=entry.stage, key=entry.key)
 
 
 def keep_card(run: RunDirectory) -> None:
     """Put the dataset's card beside the current version's tables."""
     number = run.manifest.current
     if number is not None and CARD in run.manifest.files:
-        run.commit(_link(run, [(CARD, f"{name_version(number)}/{Path(CARD).name}")]))
+        run.commit(_link(run, [(CARD, place_table(CARD, number))]))
 
 
 def keep_student(run: RunDirectory, number: int) -> None:
-    """Put the run's student beside the version that it was taught on."""
-    paths = [path for path in run.manifest.files if _is_students(path)]
+    """Put the run's student beside the version that it was taught on; its card is the report's,
+    which writes it anew."""
+    files = run.manifest.files.items()
+    paths = [path for path, e in files if _is_students(path) and e.stage != "report"]
     run.commit(_link(run, [(path, f"{name_version(number)}/{path}") for path in paths]))
 
 
@@ -142,12 +163,12 @@ def rollback(root: Path, number: int, console: Console) -> Version:
         run = RunDirectory(root)
         manifest = run.manifest
         version = find_version(manifest, number)
+        restore_files(run)
         if number == manifest.current:
             console.line(f"{root}: version {number} is the current one already.")
             return version
-        folder = name_version(number)
-        names = [*TABLES, *([CARD] if f"{folder}/{Path(CARD).name}" in manifest.files else [])]
-        paths = [(f"{folder}/{Path(path).name}", path) for path in names]
+        names = [*TABLES, *([CARD] if place_table(CARD, number) in manifest.files else [])]
+        paths = [(place_table(path, number), path) for path in names]
         taught = find_taught(manifest, number)
         if taught is not None:
             prefix = f"{name_version(taught)}/"
@@ -162,15 +183,11 @@ def rollback(root: Path, number: int, console: Console) -> Version:
 
 
 def find_taught(manifest: Manifest, number: int) -> int | None:
-    """The newest version up to this one on which a student was taught that is kept."""
-    student = f"{STUDENT}/config.json"
-    kept = [n for n in range(1, number + 1) if f"{name_version(n)}/{student}" in manifest.files]
-    return max(kept, default=None)
-
-
-def name_version(number: int) -> str:
-    """A version's folder in the run directory."""
-    return f"{VERSIONS}/{number:04d}"
+    """The nearest version, from this one back, on which a student was taught that is kept."""
+    before: int | None = number
+    while before and f"{name_version(before)}/{STUDENT}/config.json" not in manifest.files:
+        before = _find_parent(manifest, before)
+    return before
 
 
 def show_versions(run: RunDirectory, console: Console) -> None:
@@ -236,6 +253,14 @@ def _link(run: RunDirectory, paths: Iterable[tuple[str, str]]) -> list[FileEntry
     ]
 
 
+def _find_parent(manifest: Manifest, number: int) -> int | None:
+    """The version that one went on from: its cycle's base, or the one before it in the cycle."""
+    version = find_version(manifest, number)
+    base = manifest.cycles[str(version.cycle)].base
+    earlier = [v.number for v in manifest.versions[: number - 1] if v.cycle == version.cycle]
+    return earlier[-1] if earlier else base
+
+
 def _stage_of(path: str) -> str:
     if path == SCORES:
         return "evaluate-after"
@@ -247,7 +272,7 @@ def _is_students(path: str) -> bool:
 
 
 def _read_table(run: RunDirectory, number: int, path: str) -> list[dict[str, Any]]:
-    table = pq.read_table(run.place(f"{name_version(number)}/{Path(path).name}"))
+    table = pq.read_table(run.place(place_table(path, number)))
     wanted = ("id", "domain", "operator", "verified_by", "reason")
     return table.select([name for name in table.column_names if name in wanted]).to_pylist()
 

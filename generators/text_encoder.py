@@ -58,8 +58,8 @@ def load_encoder(name: str) -> LoadedModel:
     lost = [key for key in missing if not key.startswith("pooler.")]  # which nobody asks here
     if lost:
         raise ModelError(
-            f"{name}: {len(lost)} of its weights are missing, such as {lost[0]}; save or download the"
-            " model again"
+            f"{name}: {len(lost)} of its weights are missing, such as {lost[0]}; save or download"
+            " the model again"
         )
     if loaded.model.config.is_encoder_decoder or not loaded.tokenizer.is_fast:
         raise ModelError(

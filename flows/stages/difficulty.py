@@ -8,7 +8,7 @@ from collections import Counter
 from filters.difficulty import DifficultySettings, grade_difficulty
 from filters.verify import VERSIONS, verify_many
 from flows.stages.accepted import keep_accepted, list_accepting
-from flows.stages.consensus import read_decided
+from flows.stages.consensus import read_every_decided
 from flows.stages.family import evolve_stages, read_family, read_stage
 from flows.stages.screen import SCREEN, read_screened
 from flows.store import FileEntry
@@ -62,10 +62,11 @@ def read_wanted(context: Context) -> list[Answer]:
 
 
 def list_prompts(context: Context) -> list[Prompt]:
-    """The prompts that have a unique verified answer, by round and id, with their votes."""
+    """The prompts that have a unique verified answer, by round and id, with their votes; those of
+    answers that were released from an earlier cycle's quarantine are among them."""
+    prompts = read_family(context).prompts | read_every_decided(context)
     ids = {answer.prompt_id for answer in read_screened(context)}
-    decided = read_decided(context)
-    return [decided.get(p.id, p) for p in read_family(context).survivors() if p.id in ids]
+    return sorted((prompts[id] for id in ids), key=lambda prompt: (prompt.round, prompt.id))
 
 
 def sample_student(settings: DifficultySettings) -> SamplerSettings:

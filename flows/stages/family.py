@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from flows.store import RunDirectory, name_folder
+from flows.store import name_folder
 from flows.work import Context, JobContext
 from generators.records import Answer, Prompt, Verdict
 from generators.tables import R, read_records
@@ -36,8 +36,9 @@ class Elders(NamedTuple):
 
     @property
     def last_round(self) -> int:
-        """The last round that was evolved; a later cycle counts on from it."""
-        return max((prompt.round for prompt in self.prompts.values()), default=0)
+        """The last round that was evolved, if only in vain; a later cycle counts on from it."""
+        failed = [int(id.rpartition(":")[2]) for id in self.verdicts if _is_failed_attempt(id)]
+        return max([0, *failed, *(prompt.round for prompt in self.prompts.values())])
 
 
 class Family(NamedTuple):
@@ -93,19 +94,18 @@ def read_family(context: Context, before_round: int | None = None) -> Family:
 
 def read_elders(context: JobContext[Any]) -> Elders:
     """The prompts of all cycles before this one, whichever settings they were made under."""
-    files = []
-    for cycle in range(1, context.cycle):
-        folder = f"{name_folder(cycle)}/"
-        entries = RunDirectory(context.run.root, cycle).entries()
-        files += [(e.stage, e.path, e.sha256) for e in entries if e.path.startswith(folder)]
-    return _read_elders(context.run.root, tuple(files))
+    folders = {name_folder(cycle) for cycle in range(1, context.cycle)}
+    entries = context.run.manifest.files.values() if folders else ()
+    own = [e for e in entries if e.path.partition("/")[0] in folders]
+    files = tuple(sorted((e.path, e.stage, e.sha256) for e in own))
+    return _read_elders(context.run.root, files)
 
 
 @functools.lru_cache(maxsize=4)
 def _read_elders(root: Path, files: tuple[tuple[str, str, str], ...]) -> Elders:
     prompts: dict[str, Prompt] = {}
     verdicts: dict[str, Verdict] = {}
-    for stage, path, sha256 in files:
+    for path, stage, sha256 in files:
         name = path.rpartition("/")[2]
         if stage not in ("seeds", SYNTHESISE) and not stage.startswith("evolve-"):
             continue
@@ -115,6 +115,11 @@ def _read_elders(root: Path, files: tuple[tuple[str, str, str], ...]) -> Elders:
             verdicts |= {v.subject_id: v for v in _read_once(root / path, sha256, Verdict)}
     every = Family(prompts, verdicts)
     return Elders(prompts, verdicts, tuple(every.survivors()))
+
+
+def _is_failed_attempt(id: str) -> bool:
+    """Whether it names an attempt at evolving that brought no child: `PARENT:OPERATOR:ROUND`."""
+    return ":" in id and not id.startswith("magpie:")
 
 
 def _by_round(prompt: Prompt) -> tuple[int, str]:

@@ -254,17 +254,21 @@ def verified_by_of(prompt: Prompt) -> str:
 
 def measure_confidence(context: Context) -> dict[str, float]:
     """For each answer the share of its sampler's samples of that prompt that were accepted, or of
-    all votes that the elected answer had."""
+    all votes that the elected answer had. What samplers an earlier cycle had, and how many samples
+    each drew, is told by its answers."""
     confidence: dict[str, float] = {}
     shares = {id: share_of_votes(prompt) for id, prompt in read_decided(context).items()}
-    for sampler in context.config.samplers:
-        stage = f"answer-{sampler.name}"
+    is_newest = context.cycle == context.run.manifest.newest
+    drawn = {f"answer-{s.name}": s.n for s in context.config.samplers if is_newest}
+    for stage in list_answering(context):
+        answers = read_stage(context, stage, "answers-", Answer)
         accepted = read_verified(context, stage)
+        samples = drawn.get(stage) or 1 + max((a.sample_index for a in answers), default=0)
         by_prompt: dict[str, list[str]] = {}
-        for answer in read_stage(context, stage, "answers-", Answer):
+        for answer in answers:
             by_prompt.setdefault(answer.prompt_id, []).append(answer.id)
         for prompt, ids in by_prompt.items():
-            own = sum(id in accepted for id in ids) / sampler.n
+            own = sum(id in accepted for id in ids) / samples
             confidence |= dict.fromkeys(ids, shares.get(prompt, own))
     return confidence
 
@@ -338,10 +342,14 @@ def list_set_aside(
     verdicts = [overrule(v, overrides) for v in [*read_verdicts(context, family), *published]]
     fallen = [verdict for verdict in verdicts if verdict.decision != "accept"]
     earlier = {answer.id: answer for answer in read_earlier_answers(context)}
-    subjects = find_subjects(context, family, fallen, earlier)
-    rows = [_set_aside_row(*subject) | {"cycle": context.cycle} for subject in subjects]
-    released = read_released(context)
+    released, published_before = read_released(context), read_base(context, TRAIN)
     before = [row for path in (QUARANTINE, REJECTED) for row in read_base(context, path)]
+    made = {row["id"]: row["cycle"] for row in (*published_before, *before)}
+    subjects = find_subjects(context, family, fallen, earlier)
+    rows = [
+        _set_aside_row(*subject) | {"cycle": made.get(subject.verdict.subject_id, context.cycle)}
+        for subject in subjects
+    ]
     return [*(row for row in before if row["id"] not in released), *rows]
 
 

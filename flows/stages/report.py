@@ -29,7 +29,7 @@ class ReportStage:
     def plan(self, context: Context) -> list[Job]:
         stages = {entry.stage for entry in context.run.manifest.files.values()}
         outputs = [REPORT, FLOW, CARD, CREDIT]
-        if context.run.files("train"):
+        if context.config.train is not None and context.run.files("train"):
             outputs += [MODEL_CARD, CURVES]
         key = context.key(self.name, [], sorted(stages - {self.name, CONFIG, VERSIONS}))
         return [Job(stage=self.name, outputs=tuple(outputs), rows=len(outputs), key=key)]

@@ -11,6 +11,7 @@ from flows.stages.family import read_elders
 from flows.store import FileEntry, hash_input
 from flows.work import Context, Job, Tick
 from generators.consensus import put_to_vote
+from generators.procedural import TASKS
 from generators.records import Prompt
 from generators.seeds import load_seeds
 from generators.steering import Weights, scale_draws
@@ -44,7 +45,8 @@ def load_all_seeds(config: RunConfig, cycle: int, weights: Weights | None = None
     """The training prompts of all seed files; exact repeats across files are read once. Those of
     domains that vote are put to the vote where they have no check of their own. With `weights`
     procedural tasks that weigh less are drawn less often."""
-    draw, shares = f"{config.seed}/{cycle}", scale_draws(weights or {})
+    tasks = {kind: weight for kind, weight in (weights or {}).items() if kind in TASKS}
+    draw, shares = f"{config.seed}/{cycle}", scale_draws(tasks)
     load = functools.partial(load_seeds, split="train", draw=draw, shares=shares)
     prompts = [prompt for path in config.seeds.paths for prompt in load(path)]
     distinct = {prompt.id: prompt for prompt in prompts}.values()

@@ -92,7 +92,8 @@ class _Draw(NamedTuple):
     """One draw of an entry, and what came of it."""
 
     settings: SynthesisSettings
-    number: int
+    number: str
+    """Behind the cycle's own number, from the second cycle on."""
     request: Request
     outcome: Outcome
 
@@ -108,7 +109,8 @@ def synthesise(context: Context, settings: SynthesisSettings, pool: _Pool, tick:
         requests = draft_turns(settings, indices, open_turn, run_seed=seed, cycle=cycle)
         outcomes = context.resources.ask(settings.model, requests, tick)
         model = context.resources.client(settings.model).id
-        for draw in zip(indices, requests, outcomes, strict=True):
+        numbers = [str(i) if cycle == 1 else f"{cycle}.{i}" for i in indices]
+        for draw in zip(numbers, requests, outcomes, strict=True):
             accepted += _take(_Draw(settings, *draw), model, pool)
         drawn = end
     return drawn
@@ -135,7 +137,7 @@ def find_opening(config: RunConfig, settings: SynthesisSettings) -> OpenTurn:
     return functools.cache(functools.partial(derive_user_turn, tokenizer, model.model))
 
 
-def judge_failure(settings: SynthesisSettings, number: int, failure: Failure) -> Verdict:
+def judge_failure(settings: SynthesisSettings, number: str, failure: Failure) -> Verdict:
     """A draw that did not come: quarantined with the model's or network's own reason, and named
     after what it was to be, `magpie:NAME:NUMBER`."""
     return Verdict(

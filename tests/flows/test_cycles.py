@@ -13,11 +13,13 @@ from flows.conduct import PlainConductor
 from flows.console import Console
 from flows.pipeline import conduct
 from flows.stages.publish import hash_dataset
+from flows.stages.seeds import load_all_seeds
 from flows.store import FileEntry, RunDirectory
 from flows.wording import format_share
 from flows.work import Job, JobContext, Stage, Tick, attach_context
 from generators.errors import ConfigError, RunError
 from generators.records import Answer, Prompt, Verdict
+from generators.steering import kind_of
 from tests.flows.conftest import Finished
 from tests.flows.small_run import (
     LICENSED,
@@ -175,6 +177,17 @@ def test_new_seed_that_repeats_a_published_prompt_falls(
     assert {v.reason for v in verdicts} == {"exact_duplicate_prompt"}
     assert {v.evidence for v in verdicts} == {f"repeats {row['prompt_id']}"}
     assert seed.id not in {r["prompt_id"] for r in read_dataset(run).values()}
+
+
+def test_steered_tasks_are_drawn_less_only_for_other_tasks(finished: Finished) -> None:
+    """What weighs more and is no procedural task takes no draws from one."""
+    apples = "template:apples"
+
+    def count(weights: dict[str, float]) -> int:
+        return sum(kind_of(p) == apples for p in load_all_seeds(finished.config, 2, weights))
+
+    assert count({}) == count({apples: 0.2, "writing": 0.9}) == 6
+    assert count({apples: 0.2, "chain_sum": 0.4}) == 3
 
 
 class Interrupted(Exception):

@@ -133,6 +133,14 @@ def test_artifacts_tell_the_run(distilled: Distilled) -> None:
     assert read_artifact("small-report") == (
         f"[report.html]({run.place('report.html').resolve().as_uri()})"
     )
+    from flows.run_artifacts import tell_links
+
+    assert read_artifact("small-links") == tell_links(run)
+    row = max(rows_of(run.place(TRAIN)), key=lambda row: row["round"])
+    assert row["round"] > 0
+    lineage = read_artifact("small-lineage")
+    assert lineage.startswith("The published row `")
+    assert f"Round {row['round']}, `" in lineage
     for stage in count_shards(run):
         assert read_artifact(f"small-{stage}-progress") == 100.0
 

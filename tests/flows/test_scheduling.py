@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from flows.store import RunDirectory
 from generators.errors import ConfigError, EndpointError, RunError
 from tests.flows.conftest import Finished
 from tests.flows.flow_runs import wait_for, wait_for_state
-from tests.flows.small_run import describe_run, start_command, write_config
+from tests.flows.small_run import ROOT, describe_run, start_command, write_config
 from tests.flows.teacher import Teacher
 
 CRON_TOLD = (
@@ -128,6 +130,38 @@ def test_scheduling_again_replaces(config: Path, monkeypatch: pytest.MonkeyPatch
     assert second.deployment not in [found.deployment for found in list_schedules()]
 
 
+def test_verbs_of_the_command(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from flows import cli
+
+    def tell(*arguments: str) -> tuple[int, list[str]]:
+        code = cli.main([*arguments])
+        told = capsys.readouterr()
+        return code, [line.rstrip() for line in (told.out + told.err).splitlines()]
+
+    at = ["schedule", str(config), "--name", "by-hand", "--pool", "by-hand"]
+    assert tell(*at) == (
+        2,
+        ['tutelage: say when, in one way: --cron "0 2 * * *" or --every 10m'],
+    )
+    assert tell(*at, "--cron", "0 2 * * *") == (
+        0,
+        [
+            "distill/by-hand begins 0 2 * * * (UTC), by the workers of by-hand",
+            "warning: no worker looks into the pool by-hand now: start one with `tutelage up`, or "
+            "`prefect worker start --pool by-hand`",
+        ],
+    )
+    code, table = tell("schedules")
+    assert (code, table[0]) == (0, "Schedules")
+    assert any(line.startswith("distill/by-hand ") and str(config) in line for line in table)
+    assert tell("unschedule", "by-hand") == (0, ["removed: distill/by-hand"])
+    code, told = tell("unschedule", "by-hand")
+    assert (code, told[0].partition(" (")[0]) == (
+        1,
+        "tutelage: by-hand: nothing is scheduled under this name",
+    )
+
+
 def test_unscheduling_what_is_not_there(config: Path) -> None:
     from flows.scheduling import unschedule
 
@@ -202,6 +236,17 @@ def test_no_server_answers(config: Path) -> None:
         f"{api}: no Prefect server answers there ([Errno 111] Connection refused). Start one with "
         "`tutelage up`, or correct PREFECT_API_URL."
     )
+
+
+def test_prefect_tells_nobody_of_itself() -> None:
+    """It would when it is imported, at a terminal; so this comes before."""
+    told = "os.environ['DO_NOT_TRACK'], os.environ['PREFECT_SERVER_ANALYTICS_ENABLED']"
+    source = f"import flows, os, sys; print({told}, 'prefect' in sys.modules)"
+    variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=variables, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "1 false False\n", done.stderr
 
 
 @pytest.fixture

@@ -295,12 +295,16 @@ def test_run_of_which_nothing_comes_ends(server: LoopbackServer, tmp_path: Path)
     ) as refusing:
         for model in settings["models"].values():
             model["base_url"] = refusing.url
-        run, _ = conduct_plainly(read_settings(tmp_path / "small.yaml", settings))
+        config = read_settings(tmp_path / "small.yaml", settings)
+        run, _ = conduct_plainly(config)
+        aside = rows_of(run.place("dataset/quarantine.parquet"))
+        conduct_plainly(config, new_cycle=True)
     assert rows_of(run.place("dataset/train.parquet")) == []
-    aside = rows_of(run.place("dataset/quarantine.parquet"))
     assert [(row["id"], row["reason"]) for row in aside] == [
         (f"magpie:seaside:{i}", "http_400") for i in range(3)
     ]
+    both = rows_of(run.place("dataset/quarantine.parquet"))
+    assert [row["id"] for row in both[3:]] == [f"magpie:seaside:2.{i}" for i in range(3)]
     assert run.place("report.html").is_file()
 
 

@@ -14,12 +14,19 @@ from flows.console import Console
 from flows.overrides import OVERRIDES_FILE
 from flows.release import reject, release
 from flows.stages.publish import hash_dataset
-from flows.store import RunDirectory
+from flows.store import RunDirectory, link_file
 from flows.versions import compare_versions, rollback
 from generators.errors import InputError, RunError
 from generators.records import Verdict
 from tests.flows.conftest import Finished
-from tests.flows.small_run import conduct_plainly, read_cycle, read_settings, rows_of
+from tests.flows.small_run import (
+    LICENSED,
+    conduct_plainly,
+    read_cycle,
+    read_settings,
+    rows_of,
+)
+from tests.json_lines import write_lines
 
 WHY = "read it: not what was asked"
 
@@ -228,3 +235,114 @@ def test_one_version_is_not_compared(
         f"tutelage: {root}: has 1 version, and two are compared. Add one with: tutelage run CONFIG "
         "--new-cycle\n"
     )
+
+
+def place_of(run: RunDirectory, row: str) -> list[str]:
+    """In which of the tables a row is."""
+    return [n for n in ("train", "quarantine", "rejected") if row in read_dataset(run, n)]
+
+
+@pytest.mark.parametrize("cycle", [1, 2])
+def test_row_that_is_rejected_a_second_time_lies_among_the_rejected(two: Two, cycle: int) -> None:
+    run, row = two.run, pick(two.run, cycle)
+    reject(run.root, [row], WHY, silent())
+    release(run.root, [row], "read it again", silent())
+    (told,) = reject(run.root, [row], "and again", silent())
+    assert (told.decision, place_of(run, row)) == ("reject", ["rejected"])
+    assert read_dataset(run, "rejected")[row]["evidence"] == "and again"
+    assert read_dataset(run, "rejected")[row]["cycle"] == cycle
+
+
+def test_row_that_stands_rejected_is_not_released_by_an_older_act(two: Two, tmp_path: Path) -> None:
+    row = pick(two.run, 1)
+    reject(two.run.root, [row], WHY, silent())
+    release(two.run.root, [row], "read it again", silent())
+    reject(two.run.root, [row], "and again", silent())
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings), new_cycle=True)
+    assert place_of(run, row) == ["rejected"]
+    assert read_cycle(run, "verdicts-release", Verdict, cycle=3) == []
+
+
+def test_earlier_answer_is_released_though_samplers_have_other_names(
+    two: Two, tmp_path: Path
+) -> None:
+    names = {"cheap": "quick", "dear": "slow"}
+    for sampler in two.settings["answer"]["samplers"]:
+        sampler["name"], sampler["n"] = names[sampler["name"]], 1
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings), new_cycle=True)
+    published = {row["prompt_id"] for row in read_dataset(run).values()}
+    aside = read_dataset(run, "quarantine").values()
+    row = next(
+        r["id"]
+        for r in aside
+        if r["reason"] == "truncated" and r["cycle"] == 1 and r["prompt_id"] not in published
+    )
+    (told,) = release(run.root, [row], "it ends where it should", silent())
+    assert told.decision == "accept"
+    assert read_dataset(run)[row]["confidence"] == 0.0
+
+
+def test_earlier_answer_is_released_where_difficulty_is_measured(two: Two, tmp_path: Path) -> None:
+    sampling = {"temperature": 0.7, "max_tokens": 50}
+    two.settings["difficulty"] = {"model": "weak", "k": 2, "band": [0.0, 1.0], "sampling": sampling}
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings), new_cycle=True)
+    row = pick(run, 1, "quarantine", "truncated")
+    release(run.root, [row], "it ends where it should", silent())
+    assert len(place_of(run, row)) == 1
+    graded = read_cycle(run, "verdicts-difficulty", Verdict, cycle=3)
+    assert row in {verdict.subject_id for verdict in graded}
+
+
+def test_what_a_cycle_without_rows_set_aside_outlasts_a_rollback(two: Two, tmp_path: Path) -> None:
+    row = next(r for r in read_dataset(two.run).values() if '"exact"' in r["check"])
+    text = row["prompt"][-1]["content"].replace("? ", "?   ")
+    again = {"prompt": text, "domain": "maths", "check": json.loads(row["check"])} | LICENSED
+    write_lines(tmp_path / "again.jsonl", [again])
+    two.settings["seeds"] = {"paths": [str(tmp_path / "again.jsonl")]}
+    two.settings["evolve"] = None
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings), new_cycle=True)
+    assert (run.manifest.newest, run.manifest.current) == (3, 2)
+    fallen = {v.subject_id for v in read_cycle(run, "verdicts-dedup", Verdict, cycle=3)}
+    assert fallen
+    rollback(run.root, 1, silent())
+    rollback(run.root, 2, silent())
+    assert fallen <= {*read_dataset(run, "rejected")}
+
+
+class Killed(Exception):
+    """What stops a command between two of its steps."""
+
+
+def test_killed_rollback_harms_nothing(
+    two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, linked = two.run, 0
+    before = {name: read_dataset(run, name) for name in ("train", "quarantine", "rejected")}
+
+    def link(*arguments: Any, **named: Any) -> Any:
+        nonlocal linked
+        linked += 1
+        if linked == 2:
+            raise Killed
+        return link_file(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("flows.versions.link_file", link)
+        with pytest.raises(Killed):
+            rollback(run.root, 1, silent())
+    assert read_dataset(run) != before["train"]  # the first of its files is there already
+    assert run.manifest.current == 2
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings))
+    assert {name: read_dataset(run, name) for name in before} == before
+
+
+def test_cycle_begins_with_the_current_version_whatever_a_killed_command_left(
+    two: Two, tmp_path: Path
+) -> None:
+    run = two.run
+    shutil.copyfile(run.place("versions/0001/train.parquet"), tmp_path / "train.parquet")
+    (tmp_path / "train.parquet").replace(run.place("dataset/train.parquet"))
+    run, _ = conduct_plainly(read_settings(tmp_path / "a.yaml", two.settings), new_cycle=True)
+    assert run.manifest.cycles["3"].base == 2
+    (second, third) = (rows_of(run.place(f"versions/000{n}/train.parquet")) for n in (2, 3))
+    assert {row["id"] for row in second} <= {row["id"] for row in third}

@@ -1,6 +1,6 @@
 """The pool: each line's youngest survivor goes on."""
 
-from flows.stages.family import Family
+from flows.stages.family import Elders, Family
 from generators.records import Prompt
 from tests.flows.stages.samples import child_of, seed, verdict
 
@@ -51,3 +51,14 @@ def test_survivors_come_by_round_and_id() -> None:
     by_id = [sorted(group, key=lambda prompt: prompt.id) for group in (seeds, children)]
     assert family(*judged).survivors() == [*by_id[0], *by_id[1]]
     assert family(*judged).pool() == by_id[1]
+
+
+def test_rounds_count_on_from_the_last_one_though_all_of_it_failed() -> None:
+    parent = seed("a")
+    child = child_of(parent, "b")
+    failed = f"{child.id}:deepen:{child.round + 1}"
+    written = "magpie:advice:7"
+    verdicts = {id: verdict(id, "quarantine") for id in (failed, written)}
+    elders = Elders({p.id: p for p in (parent, child)}, verdicts)
+    assert elders.last_round == child.round + 1
+    assert Elders().last_round == 0
