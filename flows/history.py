@@ -5,15 +5,16 @@ The three tables are linked into the cycle's own folder at its begin, so what it
 the same whatever is published, released or rolled back meanwhile.
 """
 
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from flows.overrides import REJECTED_BY_PERSON
-from flows.stages.family import read_stage
+from flows.stages.family import read_entries
 from flows.store import (
     QUARANTINE,
     REJECTED,
@@ -119,9 +120,31 @@ def list_answering(context: Context) -> list[str]:
 
 def read_earlier_answers(context: Context) -> Iterator[Answer]:
     """The answers of all cycles before this one."""
-    for earlier in list_earlier(context):
-        for stage in list_answering(earlier):
-            yield from read_stage(earlier, stage, "answers-", Answer)
+    yield from read_entries(context.run.root, _list_earlier_files(context), Answer)
+
+
+def find_earlier_answers(context: Context, ids: Iterable[str]) -> list[Answer]:
+    """Some of the answers of the cycles before this one, by their ids."""
+    wanted = frozenset(ids)
+    return [*_find_answers(context.run.root, _list_earlier_files(context), wanted)]
+
+
+def _list_earlier_files(context: Context) -> tuple[tuple[str, str], ...]:
+    """Path and hash of each file of answers in the cycles before this one."""
+    folders = {name_folder(cycle) for cycle in range(1, context.cycle)}
+    entries = context.run.manifest.files.values() if folders else ()
+    files = [(*e.path.rpartition("/")[::2], e) for e in entries if e.stage.startswith("answer-")]
+    own = [e for folder, name, e in files if folder in folders and name.startswith("answers-")]
+    return tuple(sorted((entry.path, entry.sha256) for entry in own))
+
+
+@functools.lru_cache(maxsize=4)
+def _find_answers(
+    root: Path, files: tuple[tuple[str, str], ...], ids: frozenset[str]
+) -> tuple[Answer, ...]:
+    """Every shard asks for the same ones again, and there may be many files to look through."""
+    found = read_entries(root, files, Answer) if ids else ()
+    return tuple(answer for answer in found if answer.id in ids)
 
 
 def read_published(context: Context) -> list[Answer]:
@@ -129,12 +152,11 @@ def read_published(context: Context) -> list[Answer]:
     if context.cycle == 1:
         return []
     base = context.run.place(name_base(TRAIN, context.cycle))
-    ids = {*pq.read_table(base, columns=["id"])["id"].to_pylist()}
-    return [answer for answer in read_earlier_answers(context) if answer.id in ids]
+    return find_earlier_answers(context, pq.read_table(base, columns=["id"])["id"].to_pylist())
 
 
 def read_taken_out(context: Context) -> list[Answer]:
     """The answers that a person had taken out of the dataset before this cycle began."""
     rejected = read_base(context, REJECTED)
-    ids = {row["id"] for row in rejected if row["reason"] == REJECTED_BY_PERSON}
-    return [a for a in read_earlier_answers(context) if a.id in ids] if ids else []
+    ids = [row["id"] for row in rejected if row["reason"] == REJECTED_BY_PERSON]
+    return find_earlier_answers(context, ids)

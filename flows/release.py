@@ -32,6 +32,7 @@ from flows.stages.publish import TRAIN, read_verdicts
 from flows.stages.release import ReleaseStage
 from flows.store import hold_run
 from flows.verbs import require_published, require_whole_cycle
+from flows.versions import restore_files
 from flows.wording import count_noun
 from flows.work import Context, open_context
 from generators.errors import InputError, RunError, nearest
@@ -84,6 +85,7 @@ def _act(
         require_published(context)
         require_whole_cycle(context)
         _require_newest(context)
+        restore_files(context.run)
         log, asked = read_log(context.run), list(dict.fromkeys(rows))
         new = _make_overrides(context, asked, log, why.strip(), decision)
         if new:

@@ -40,6 +40,7 @@ from flows.store import Cycle, FileEntry, Manifest, RunDirectory, create_run, ho
 from flows.summary import RunSummary, show_arms, show_summary, summarise_run
 from flows.teach_card import TeachFigures, show_teaching
 from flows.teach_settings import TeachConfig, load_teaching
+from flows.versions import keep_scores, restore_files
 from flows.work import Context, Job, Tick, open_context
 from generators.errors import ConfigError, RunError
 from generators.journal import SqliteJournal
@@ -268,6 +269,7 @@ def open_published(config: RunConfig) -> Iterator[Context]:
     with hold_run(config.root), open_context(config.root, config) as context:
         check_unchanged(config)
         require_published(context)
+        restore_files(context.run)
         yield context
 
 
@@ -322,6 +324,7 @@ def _evaluate_run(config: RunConfig, console: Console) -> list[ArmResult]:
                 ArmResult.model_validate_json(file.read_bytes())
                 for file in context.run.files(stage.name)
             ]
+        keep_scores(context.run)
     return results
 
 

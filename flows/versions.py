@@ -106,6 +106,14 @@ def keep_student(run: RunDirectory, number: int) -> None:
     run.commit(_link(run, [(path, f"{name_version(number)}/{path}") for path in paths]))
 
 
+def keep_scores(run: RunDirectory) -> None:
+    """Put what the run's student scored beside the version that it was taught on."""
+    current = run.manifest.current
+    taught = current and find_taught(run.manifest, current)
+    if taught and SCORES in run.manifest.files:
+        run.commit(_link(run, [(SCORES, f"{name_version(taught)}/{SCORES}")]))
+
+
 def list_versions(run: RunDirectory) -> tuple[Version, ...]:
     """All versions, the oldest first."""
     return run.manifest.versions

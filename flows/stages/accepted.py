@@ -3,7 +3,7 @@ released."""
 
 from collections.abc import Iterable
 
-from flows.history import read_earlier_answers
+from flows.history import find_earlier_answers
 from flows.stages.answer import is_verified
 from flows.stages.consensus import CONSENSUS
 from flows.stages.family import answer_stages, read_stage
@@ -27,8 +27,7 @@ def read_accepted(context: Context) -> list[Answer]:
     for stage in answer_stages(context):
         ids = (read_verified(context, stage) - distrusted) | released
         accepted += [a for a in read_stage(context, stage, "answers-", Answer) if a.id in ids]
-    if released:
-        accepted += [a for a in read_earlier_answers(context) if a.id in released]
+    accepted += find_earlier_answers(context, released)
     return order_answers(accepted)
 
 

@@ -136,11 +136,13 @@ def read_stage(context: JobContext[Any], stage: str, prefix: str, kind: type[R])
 def read_files(context: JobContext[Any], paths: Iterable[str], kind: type[R]) -> list[R]:
     """Read the records of committed files, given by their paths in the run directory."""
     files = context.run.manifest.files
-    return [
-        record
-        for path in paths
-        for record in _read_once(context.run.place(path), files[path].sha256, kind)
-    ]
+    return [*read_entries(context.run.root, ((p, files[p].sha256) for p in paths), kind)]
+
+
+def read_entries(root: Path, files: Iterable[tuple[str, str]], kind: type[R]) -> Iterator[R]:
+    """The records of committed files, given by their paths and hashes."""
+    for path, sha256 in files:
+        yield from _read_once(root / path, sha256, kind)
 
 
 @functools.lru_cache(maxsize=1024)

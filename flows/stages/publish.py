@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from flows.history import (
     BASE,
+    find_earlier_answers,
     list_answering,
     list_earlier,
     read_base,
-    read_earlier_answers,
 )
 from flows.overrides import (
     OVERRIDES,
@@ -341,7 +341,8 @@ def list_set_aside(
     overrides = read_overrides(context.run)
     verdicts = [overrule(v, overrides) for v in [*read_verdicts(context, family), *published]]
     fallen = [verdict for verdict in verdicts if verdict.decision != "accept"]
-    earlier = {answer.id: answer for answer in read_earlier_answers(context)}
+    ids = [verdict.subject_id for verdict in fallen]
+    earlier = {answer.id: answer for answer in find_earlier_answers(context, ids)}
     released, published_before = read_released(context), read_base(context, TRAIN)
     before = [row for path in (QUARANTINE, REJECTED) for row in read_base(context, path)]
     made = {row["id"]: row["cycle"] for row in (*published_before, *before)}

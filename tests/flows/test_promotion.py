@@ -21,7 +21,7 @@ from tests.flows.conftest import Finished
 from tests.flows.small_run import add_training, conduct_plainly, read_settings, rows_of
 from tests.flows.test_cycles import Interrupted, StoppingConductor
 from tests.flows.test_versions import WHY, Killed, silent
-from trainers.evaluate import PassScore
+from trainers.evaluate import Estimate, PassScore
 
 WEIGHTS = "student/model.safetensors"
 
@@ -63,11 +63,11 @@ def open_run(settings: dict[str, Any]) -> RunDirectory:
 
 
 def score(right: int, of: int = 10) -> ArmResult:
-    correct = {str(i): i < right for i in range(of)}
+    correct = {str(i): int(i < right) for i in range(of)}
     passed = PassScore(
         prompts=of,
         samples=1,
-        pass_at={1: (right / of, 0.0, 1.0)},
+        pass_at={1: Estimate(right / of, 0.0, 1.0)},
         correct=correct,
         reasons={},
         truncated=0.0,
@@ -126,10 +126,14 @@ def test_student_taught_anew_is_kept_beside_its_version(trained: Finished, tmp_p
     run, row = open_run(settings), min(row["id"] for row in trained.rows())
     first = run.place(WEIGHTS).read_bytes()
     reject(run.root, [row], WHY, silent())
-    verbs.train(read_settings(tmp_path / "a.yaml", settings), silent())
+    config = read_settings(tmp_path / "a.yaml", settings)
+    verbs.train(config, silent())
+    verbs.evaluate(config, silent())
     second = run.place(WEIGHTS).read_bytes()
     assert second != first
     assert run.manifest.cycles["1"].taught_on == 2
+    scores = run.place("evaluation/after.json").read_bytes()
+    assert run.place("versions/0002/evaluation/after.json").read_bytes() == scores
     rollback(run.root, 1, silent())
     assert run.place(WEIGHTS).read_bytes() == first
     rollback(run.root, 2, silent())
