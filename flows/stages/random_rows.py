@@ -29,7 +29,7 @@ from flows.stages.publish import (
     write_table,
 )
 from flows.stages.selection import SELECT
-from flows.stages.train import STUDENT, keep_student, select_rows, teach
+from flows.stages.train import STUDENT, foresee_steps, keep_student, select_rows, teach
 from flows.store import TRAINING, FileEntry, write_durably
 from flows.work import Context, Job, Tick
 from generators.embedded import identify_model, load_tokenizer
@@ -73,7 +73,7 @@ class RandomTrainingStage:
         before = [*evolve_stages(context), *stages, LOSSES, OVERRIDES, "publish", "train"]
         outputs = (RANDOM_METRICS, f"{RANDOM_STUDENT}/config.json", name_drawn(context))
         key = context.key(self.name, decisive, before)
-        rows = self.settings.max_steps or 1
+        rows = foresee_steps(self.settings, context.run.place(TRAIN))
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
     def work(self, context: Context, job: Job, tick: Tick) -> list[FileEntry]:

@@ -4,6 +4,7 @@ Before it starts, the held-out prompts are checked against the rows: one shared 
 set of operands stops the run, because its evaluation would be worth nothing.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ class TrainingStage:
 
     def plan(self, context: LearningContext) -> list[Job]:
         key = digest_training(context, self.settings)
-        rows = sum(part.max_steps or 1 for part in self.settings.split())
+        rows = foresee_steps(self.settings, context.run.place(TRAIN))
         outputs = (place_metrics(context), f"{place_student(context)}/config.json")
         return [Job(stage=self.name, outputs=outputs, rows=rows, key=key)]
 
@@ -131,6 +132,19 @@ def find_teacher_id(context: LearningContext, settings: TrainStage) -> str | Non
     if settings.lone_teacher is None or not asks_server(settings, models):
         return None
     return model_id(models[settings.lone_teacher])
+
+
+def foresee_steps(settings: TrainStage, dataset: Path) -> int:
+    """How many steps a training takes; fewer where rows turn out to be too long for it."""
+    rows = pq.read_metadata(dataset).num_rows
+    if "verified_by" in pq.read_schema(dataset).names:
+        kinds = pq.read_table(dataset, columns=["verified_by"])["verified_by"].to_pylist()
+        rows = sum(kind in settings.accept for kind in kinds)
+    per_step = [p.batch_size * p.accumulation * p.processes for p in settings.split()]
+    return sum(
+        part.max_steps or max(1, math.ceil(rows * part.epochs / size))
+        for part, size in zip(settings.split(), per_step, strict=True)
+    )
 
 
 def passes_check(check: str, completion: str) -> bool:

@@ -271,8 +271,8 @@ def test_a_missing_environment_is_told_before_anything_is_trained(
             teacher=str(other_tiny_model_dir),
         )
     assert str(caught.value) == (
-        f"serve.python: {tmp_path}/bin/python: no such file (looked for it from /work/main). `make "
-        "vllm-cpu` makes .venv-vllm; or name the interpreter of an environment in which vllm is "
-        "installed."
+        f"serve.python: {tmp_path}/bin/python: no such file (looked for it from {Path.cwd()}). "
+        "`make vllm-cpu` makes .venv-vllm; or name the interpreter of an environment in which vllm "
+        "is installed."
     )
     assert not (tmp_path / "out/training.json").exists()
