@@ -103,9 +103,15 @@ def unschedule(
     """
     from flows.scheduling import unschedule as remove
 
-    removed = remove(schedule)
-    open_console(json).line(f"removed: {', '.join(removed)}")
-    print_result({"removed": removed}, json)
+    done, console = remove(schedule), open_console(json)
+    if done.removed:
+        console.line(f"removed: {', '.join(done.removed)}")
+    for name in done.ending:
+        console.line(
+            f"{name}: begins no more; a run is under way and goes on. Type this again when it has "
+            "ended, to take it off the list"
+        )
+    print_result(done, json)
 
 
 def up(

@@ -54,8 +54,17 @@ FLOW = distill.name
 ROOMS = ("flows", "generators", "filters", "trainers")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ONE_AT_A_TIME: Any = {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 STEP = "prefect.deployments.steps.set_working_directory"
 """How a worker comes to the folder in which the command was typed."""
+
+
+class Unscheduled(Record):
+    """What became of the schedules that were to be removed."""
+
+    removed: tuple[str, ...]
+    ending: tuple[str, ...]
+    """Those with a run under way: no other follows it, and they stay on the list until it ends."""
 
 
 class Scheduled(Record):
@@ -195,10 +204,11 @@ def list_schedules() -> list[Scheduled]:
         return [_describe(client, deployment) for deployment in _read_deployments(client)]
 
 
-def unschedule(subject: str) -> list[str]:
-    """Remove a schedule by its name, or all of a configuration by its file; return their names.
+def unschedule(subject: str) -> Unscheduled:
+    """Remove a schedule by its name, or all of a configuration by its file.
 
-    Raises RunError where there is none of that name. A run that is under way goes on.
+    Raises RunError where there is none of that name. A run that is under way goes on; its
+    deployment holds a slot for it, which the server could not give back once that were gone.
     """
     with open_server("a schedule") as client:
         there = _read_deployments(client)
@@ -211,9 +221,18 @@ def unschedule(subject: str) -> list[str]:
         if not chosen:
             known = ", ".join(d.name for d in there) or "there is none"
             raise RunError(f"{subject}: nothing is scheduled under this name (schedules: {known})")
+        busy = [d for d in chosen if _read_run(client, d, UNDER_WAY, FlowRunSort.START_TIME_DESC)]
         for deployment in chosen:
-            client.delete_deployment(deployment.id)
-        return [f"{FLOW}/{deployment.name}" for deployment in chosen]
+            if deployment not in busy:
+                client.delete_deployment(deployment.id)
+                continue
+            for planned in deployment.schedules:
+                client.delete_deployment_schedule(deployment.id, planned.id)
+        names = {d.id: f"{FLOW}/{d.name}" for d in chosen}
+        return Unscheduled(
+            removed=tuple(names[d.id] for d in chosen if d not in busy),
+            ending=tuple(names[d.id] for d in busy),
+        )
 
 
 def ensure_pool(client: SyncPrefectClient, name: str) -> None:

@@ -126,8 +126,28 @@ def test_scheduling_again_replaces(config: Path, monkeypatch: pytest.MonkeyPatch
         "overrides": {"runs_dir": str(config.parent / "elsewhere")},
     }
     assert second in list_schedules()
-    assert unschedule(config.name) == [second.deployment]
+    assert unschedule(config.name).removed == (second.deployment,)
     assert second.deployment not in [found.deployment for found in list_schedules()]
+
+
+def test_run_under_way_ends_well_after_its_schedule_was_removed(config: Path) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.states import Completed, Pending, Running
+
+    from flows.scheduling import list_schedules, unschedule
+
+    made = plan(config, cron="0 2 * * *", name="busy")
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(read_deployment(made.deployment).id)
+        for state in (Pending(), Running()):
+            assert client.set_flow_run_state(run.id, state).status.value == "ACCEPT"
+        done = unschedule("busy")
+        assert (done.removed, done.ending) == ((), (made.deployment,))
+        (left,) = (one for one in list_schedules() if one.deployment == made.deployment)
+        assert (left.when, left.next) == ((), None)
+        assert client.set_flow_run_state(run.id, Completed()).status.value == "ACCEPT"
+        assert client.read_flow_run(run.id).state_name == "Completed"
+    assert unschedule("busy").removed == (made.deployment,)
 
 
 def test_verbs_of_the_command(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
