@@ -17,13 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.history import (
-    BASE,
-    find_earlier_answers,
-    list_answering,
-    list_earlier,
-    read_base,
-)
+from flows.history import BASE, find_earlier_answers, list_answering, list_earlier, read_base
 from flows.overrides import (
     OVERRIDES,
     Override,
@@ -39,13 +33,7 @@ from flows.stages.accepted import list_accepting, read_verified
 from flows.stages.consensus import read_decided, read_every_decided, share_of_votes
 from flows.stages.decontaminate import DECONTAMINATE
 from flows.stages.difficulty import DIFFICULTY, read_pass_rates
-from flows.stages.family import (
-    Family,
-    evolve_stages,
-    find_subjects,
-    read_family,
-    read_stage,
-)
+from flows.stages.family import Family, evolve_stages, find_subjects, read_family, read_stage
 from flows.stages.losses import LOSSES, RowLoss, find_ifd, read_losses
 from flows.stages.release import read_released
 from flows.stages.screen import SCREEN, read_tags
@@ -226,18 +214,23 @@ def choose_rows(
         else:
             counts[answer.prompt_id] += 1
             verdicts.append(_judge(answer, "accept", "published"))
-    return verdicts if settings.target_rows is None else _cut(answers, verdicts, settings)
+    return (
+        verdicts if settings.target_rows is None else _cut(answers, verdicts, settings, by_person)
+    )
 
 
 def _cut(
-    answers: Sequence[Answer], verdicts: Sequence[Verdict], settings: PublishSettings
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    settings: PublishSettings,
+    by_person: Container[str],
 ) -> list[Verdict]:
     """Reject what goes beyond the wanted number of rows; the first answers of all prompts come
-    before the second ones."""
+    before the second ones, and what a person lets in comes on top."""
     rank: Counter[str] = Counter()
     order: list[tuple[int, str, int]] = []
     for place, (answer, verdict) in enumerate(zip(answers, verdicts, strict=True)):
-        if verdict.decision == "accept":
+        if verdict.decision == "accept" and answer.id not in by_person:
             order.append((rank[answer.prompt_id], answer.prompt_id, place))
             rank[answer.prompt_id] += 1
     beyond = {place for _, _, place in sorted(order)[settings.target_rows :]}

@@ -64,6 +64,18 @@ def test_released_rows_come_behind_verified_ones_and_need_no_verification() -> N
     }
 
 
+def test_released_rows_come_on_top_of_the_target() -> None:
+    prompts = [sum_of(1, 2), sum_of(2, 2), sum_of(3, 2)]
+    answers = [answer(prompt, "3", id=id) for prompt, id in zip(prompts, "abc", strict=True)]
+    by_id = {prompt.id: prompt for prompt in prompts}
+    settings = PublishSettings(licence="cc0-1.0", target_rows=1)
+    for released in "abc":
+        told = tell(choose_rows(answers, by_id, settings, {released}))
+        assert told[released] == PUBLISHED
+        others = sorted(told[id] for id in "abc" if id != released)
+        assert others == [PUBLISHED, ("reject", "beyond_target", None)]
+
+
 def test_row_tells_where_it_comes_from() -> None:
     parent = seed("Count.", domain="maths")
     prompt = child_of(parent, "Count to three.", sum_of(1, 2).check)
