@@ -164,15 +164,18 @@ def test_limit_holds_for_requests_of_all_event_loops() -> None:
             Thread(target=ask, args=(client, *(chat(f"{name}{i}") for i in range(7))))
             for name in "ab"
         ]
+        begun = time.monotonic()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(20)
 
-    at = [call.at - server.calls[0].at for call in server.calls]
+    at = sorted(call.at - begun for call in server.calls)
     assert len(at) == 14
-    assert len([s for s in at if s < 0.4]) == 11  # five seconds' share, and one
-    assert 1.3 < max(at) < 4
+    # Eleven may go out at once, five seconds' share and one; then one each half second. However
+    # busy the machine is, none comes sooner.
+    assert all(when >= least for when, least in zip(at[11:], (0.5, 1.0, 1.5), strict=True))
+    assert at[13] < 20
 
 
 @pytest.mark.parametrize("setting", ["requests_per_minute", "tokens_per_minute"])
