@@ -10,7 +10,6 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import deque
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING
 from flows.console import Console
 from flows.printing import print_result
 from flows.wording import count_noun
-from generators import server_guard
 from generators.errors import ConfigError, EndpointError, RunError
+from generators.guarded_process import dismiss, start_guarded
 from generators.records import Record
 
 if TYPE_CHECKING:
@@ -66,17 +65,8 @@ class Child:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
-            self._guard = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", server_guard.__file__, str(STOP_TIMEOUT_S)),
-                    *(sys.executable, "-m", "prefect", *arguments),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=env,
-                start_new_session=True,
-            )
+            command = [sys.executable, "-m", "prefect", *arguments]
+            self._guard = start_guarded(command, env=env, out=out, grace_s=STOP_TIMEOUT_S)
 
     def check(self) -> None:
         """Raise RunError if it has ended."""
@@ -91,8 +81,7 @@ class Child:
 
     def stop(self) -> None:
         """Stop it and all it has started; returns when they are gone."""
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
+        dismiss(self._guard)
         self._guard.wait()
 
 

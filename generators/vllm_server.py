@@ -12,8 +12,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +22,7 @@ from pydantic import Field, field_validator
 
 from generators import server_guard
 from generators.errors import ConfigError, EndpointError
+from generators.guarded_process import dismiss, start_guarded
 from generators.records import Record
 
 OWN_OPTIONS = frozenset(
@@ -125,23 +124,14 @@ class Life:
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
-            self._guard = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", server_guard.__file__, str(settings.stop_timeout_s)),
-                    *(*command, "--port", str(self._port)),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=env,
-                start_new_session=True,
-            )
+            told = [*command, "--port", str(self._port)]
+            self._guard = start_guarded(told, env=env, out=out, grace_s=settings.stop_timeout_s)
         self._watcher = threading.Thread(target=self._watch, name="vllm server", daemon=True)
         self._watcher.start()
 
     def end(self) -> None:
         """Stop the process and all it has started; returns when they are gone."""
-        self._dismiss()
+        dismiss(self._guard)
         self._watcher.join(2 * self._settings.stop_timeout_s + 2 * server_guard.SWEEP_S)
         if self._watcher.is_alive():
             self._guard.kill()
@@ -158,17 +148,13 @@ class Life:
         shown = tail if first is None or first in tail else [first, "…", *tail]
         return "\n".join(f"  {line}" for line in shown) or "  (nothing)"
 
-    def _dismiss(self) -> None:
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-
     def _watch(self) -> None:
         timeout_s = self._settings.start_timeout_s
         end = time.monotonic() + timeout_s
         while self._guard.poll() is None and not self._is_well():
             if time.monotonic() > end:
                 self.trouble = f"was not ready within {timeout_s:g} s"
-                self._dismiss()
+                dismiss(self._guard)
                 break
             time.sleep(LOOK_S)
         else:
