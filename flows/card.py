@@ -10,11 +10,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from ruamel.yaml import YAML
 
 from flows import glossary, wording, wording_training
 from flows.facts import Facts, StudentFacts
+from flows.template_words import open_templates
 from flows.untrusted_text import show_plainly
 from generators.errors import RunError
 
@@ -116,24 +117,9 @@ def _fence(text: str) -> str:
 @cache
 def load_templates() -> Environment:
     """The Markdown templates' environment, with the words and number forms that they share."""
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=False,  # Markdown: `cell` and `fence` make texts inert
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters.update(
-        cell=_show_cell,
-        fence=_fence,
-        number=wording.format_count,
-        share=wording.format_share,
-        range=wording.format_range,
-        noun=wording.count_noun,
-        code=glossary.name_code,
-        stage=glossary.name_stage,
-        duration=wording.format_seconds,
-    )
+    # Markdown is not escaped: `cell` and `fence` make texts inert.
+    env = open_templates(Path(__file__).with_name("templates"), autoescape=False)
+    env.filters.update(cell=_show_cell, fence=_fence)
     env.globals.update(
         tell_making=wording.tell_making,
         tell_verification=wording.tell_verification,
@@ -142,9 +128,6 @@ def load_templates() -> Environment:
         tell_format=wording.tell_format,
         tell_skill=wording.tell_skill,
         explain=glossary.explain_reason,
-        OPERATORS=glossary.OPERATORS,
-        VERIFIED_BY=glossary.VERIFIED_BY,
-        OBJECTIVES=glossary.OBJECTIVES,
         name_measured=glossary.name_measured,
         tell_signal=wording_training.tell_signal,
     )

@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from flows import charts, glossary, wording, wording_sampling, wording_training
 from flows.facts import Facts, OperatorFacts, StageCount
 from flows.facts_learning import Arm, EvaluationFacts
 from flows.picture import draw_flow
+from flows.template_words import open_templates
 from flows.untrusted_text import show_added, show_text
 
 __all__ = ["draw_flow", "render_report"]
@@ -172,26 +173,13 @@ def _find_tallest(facts: Facts) -> float:
 
 @cache
 def _load_templates() -> Environment:
-    env = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    env = open_templates(TEMPLATES, autoescape=True)
     env.filters.update(
         show=show_text,
         show_added=show_added,
-        number=wording.format_count,
-        share=wording.format_share,
-        range=wording.format_range,
         points=wording.format_points,
         points_range=wording.format_points_range,
         signed=wording.format_signed,
-        duration=wording.format_seconds,
-        code=glossary.name_code,
-        stage=glossary.name_stage,
-        noun=wording.count_noun,
     )
     env.globals.update(
         draw_survival=charts.draw_survival,
@@ -201,9 +189,6 @@ def _load_templates() -> Environment:
         tell_gain=wording_sampling.tell_gain,
         draw_share=charts.draw_share,
         draw_difficulty=charts.draw_difficulty,
-        OPERATORS=glossary.OPERATORS,
-        VERIFIED_BY=glossary.VERIFIED_BY,
-        OBJECTIVES=glossary.OBJECTIVES,
         name_measured=glossary.name_measured,
         tell_signal=wording_training.tell_signal,
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
-from flows import charts, glossary, wording
+from flows import charts, glossary
 from flows.report import TEMPLATES as REPORT_TEMPLATES
 from flows.report import list_drops, sum_operators
+from flows.template_words import open_templates
 from flows.untrusted_text import show_added, show_text
 from flows.viewer import browsing
 from flows.viewer.shown import show_excerpt, show_match, show_whole
@@ -59,26 +60,13 @@ def tell_decision(decision: str | None) -> str:
 
 @cache
 def _load_templates() -> Environment:
-    env = Environment(
-        loader=FileSystemLoader(ROOM / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    env = open_templates(ROOM / "templates", autoescape=True)
     env.filters.update(
         show=show_text,
         show_added=partial(show_added, longest=2_000),
         whole=show_whole,
         excerpt=show_excerpt,
         match=show_match,
-        number=wording.format_count,
-        share=wording.format_share,
-        range=wording.format_range,
-        duration=wording.format_seconds,
-        noun=wording.count_noun,
-        code=glossary.name_code,
-        stage=glossary.name_stage,
         explain=glossary.explain_reason,
         decided=tell_decision,
         segment=partial(quote, safe=""),
@@ -88,9 +76,6 @@ def _load_templates() -> Environment:
         FACETS=FACETS,
         SORTS=browsing.SORTS,
         SHOWN_VALUES=browsing.SHOWN_VALUES,
-        OPERATORS=glossary.OPERATORS,
-        VERIFIED_BY=glossary.VERIFIED_BY,
-        OBJECTIVES=glossary.OBJECTIVES,
         name_value=name_value,
         draw_share=charts.draw_share,
         draw_survival=charts.draw_survival,
