@@ -18,12 +18,12 @@ def versions(run: Path, /, *, json: Json = False) -> None:
         The run's directory.
     """
     from flows.pipeline import locate_run
-    from flows.versions import list_versions, show_versions
+    from flows.versions import show_versions
 
     there = locate_run(run)
     show_versions(there, open_console(json))
-    every, current = list_versions(there), there.manifest.current
-    print_result({"current": current, "versions": make_plain(every)}, json)
+    manifest = there.manifest
+    print_result({"current": manifest.current, "versions": make_plain(manifest.versions)}, json)
 
 
 def diff(run: Path, a: int | None = None, b: int | None = None, /, *, json: Json = False) -> None:

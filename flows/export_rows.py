@@ -1,12 +1,11 @@
 """What `tutelage export` does with a run's dataset: write its rows in the form that another program
 reads, with where each came from, and the card.
 
-The rows go by in batches, so a million of them take no more memory than a thousand. The folder is
-made beside its place and renamed when it is whole: an export that fails leaves nothing.
+The rows go by in batches, and are never in memory all at once. The folder is made beside its place
+and renamed when it is whole: an export that fails leaves nothing.
 """
 
 import functools
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from flows.export_forms import FORMS, FileForm, Inexpressible, tell_provenance
 from flows.export_hub import check_hub, push_rows
 from flows.export_parts import Aside, Parts, read_parts
 from flows.export_settings import ABOUT, LEFT_OUT, ExportedRows, ExportSettings
-from flows.store import TRAIN, Manifest, read_manifest
+from flows.store import TRAIN, Manifest, hash_file, read_manifest
 from flows.versions import find_version, name_version
 from flows.wording import count_noun, join_words
 from generators.errors import ConfigError, RunError
@@ -55,7 +54,7 @@ def export_rows(
             config_digest=manifest.config_digest,
             version=settings.version or manifest.current,
             file=file.relative_to(run).as_posix(),
-            sha256=_hash_file(file),
+            sha256=hash_file(file),
             rows=rows,
             left_out=left_out,
         )
@@ -200,11 +199,6 @@ def _check_counts(
             f"--split {settings.split:g}: of {count_noun(rows.total(), 'row')} none falls into"
             f" {empty[0]}, for a family stays together; take another share or another --seed"
         )
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _tell(done: ExportedRows, console: Console) -> None:

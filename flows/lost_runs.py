@@ -102,7 +102,7 @@ def is_gone(mark: ProcessMark) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass
+        pass  # somebody else's process has the number: its birth tells whether it is another one
     birth = find_birth(mark.pid)
     return birth is not None and bool(mark.born) and birth != mark.born
 

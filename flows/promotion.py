@@ -28,7 +28,7 @@ class Promotion(Record):
     taught_on: int
     """The version of the dataset that the candidate was taught on."""
     prompts: int
-    """Held-out prompts that both answered."""
+    """Held-out prompts that both answered; all of the candidate's where it is the first."""
     right: int
     """How many of them the candidate solved."""
     last_right: int | None
@@ -45,12 +45,15 @@ def name_promotion(context: Context) -> str:
 def judge_candidate(
     candidate: ArmResult, last: ArmResult | None, settings: CycleSettings, taught_on: int
 ) -> Promotion:
-    """Compare the candidate with the last student, prompt by prompt."""
+    """Compare the candidate with the last student, by the prompts that both were asked: all, since
+    the last one is asked again where the held-out prompts have changed."""
     new = candidate.pass_1.correct
-    old = last.pass_1.correct if last is not None else {}
+    old = new if last is None else last.pass_1.correct
     shared = [id for id in new if id in old]
-    right, last_right = (sum(map(bool, solved.values())) for solved in (new, old))
-    gain = compare_paired([(bool(new[id]), bool(old[id])) for id in shared]) if shared else None
+    right, last_right = (sum(bool(solved[id]) for id in shared) for solved in (new, old))
+    gain = None
+    if last is not None:
+        gain = compare_paired([(bool(new[id]), bool(old[id])) for id in shared])
     if gain is None:
         promoted, why = True, "there was no student before it"
     elif settings.promote == "surely":
@@ -63,7 +66,7 @@ def judge_candidate(
         promoted=promoted,
         why=why,
         taught_on=taught_on,
-        prompts=len(shared) or len(new),
+        prompts=len(shared),
         right=right,
         last_right=last_right if last is not None else None,
         gain=gain,

@@ -65,9 +65,9 @@ def publish_counts(context: Context) -> None:
     drops = _list_drops(gather_counts(context, family))
     create_table_artifact(drops, key=name_key(config, "drops"), description="Why rows fell")
     rows = pq.read_table(context.run.place(TRAIN)).to_pylist()
-    for lineage in gather_lineages(family, rows):
-        _publish(config, "lineage", tell_lineage(lineage), "How a published row came about")
-        break  # the first has the longest line
+    longest = next(iter(gather_lineages(family, rows)), None)  # they come by their length
+    if longest is not None:
+        _publish(config, "lineage", tell_lineage(longest), "How a published row came about")
 
 
 def publish_report(settings: RunSettings, run: RunDirectory) -> None:

@@ -114,11 +114,6 @@ def keep_scores(run: RunDirectory) -> None:
         run.commit(_link(run, [(SCORES, f"{name_version(taught)}/{SCORES}")]))
 
 
-def list_versions(run: RunDirectory) -> tuple[Version, ...]:
-    """All versions, the oldest first."""
-    return run.manifest.versions
-
-
 def find_version(manifest: Manifest, number: int) -> Version:
     """Raises RunError where there is no such version."""
     for version in manifest.versions:

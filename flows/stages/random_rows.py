@@ -29,7 +29,7 @@ from flows.stages.publish import (
     write_table,
 )
 from flows.stages.selection import SELECT
-from flows.stages.train import STUDENT, foresee_steps, keep_student, select_rows, teach
+from flows.stages.train import STUDENT, foresee_steps, install_student, select_rows, teach
 from flows.store import TRAINING, FileEntry, write_durably
 from flows.work import Context, Job, Tick
 from generators.embedded import identify_model, load_tokenizer
@@ -94,7 +94,7 @@ class RandomTrainingStage:
             settings = settings.model_copy(update={"max_steps": steps})
         teach(context, settings, rows, tick)
         told = context.write_text(job, name_drawn(context), drawn.model_dump_json(indent=1))
-        return [*keep_student(context, job, RANDOM_METRICS, RANDOM_STUDENT), told]
+        return [*install_student(context, job, RANDOM_METRICS, RANDOM_STUDENT), told]
 
 
 def compares_with_random(config: RunConfig) -> bool:

@@ -55,7 +55,7 @@ class TrainingStage:
         select_rows(context.run.place(TRAIN), rows, self.settings.accept)
         signal = context.run.place(SIGNAL) if list_cached_parts(self.settings) else None
         teach(context, self.settings, rows, tick, signal=signal)
-        return keep_student(context, job, place_metrics(context), place_student(context))
+        return install_student(context, job, place_metrics(context), place_student(context))
 
 
 def place_student(context: LearningContext) -> str:
@@ -152,7 +152,9 @@ def passes_check(check: str, completion: str) -> bool:
     return verify(CHECK.validate_json(check), completion).decision == "accept"
 
 
-def keep_student(context: LearningContext, job: Job, metrics: str, student: str) -> list[FileEntry]:
+def install_student(
+    context: LearningContext, job: Job, metrics: str, student: str
+) -> list[FileEntry]:
     """Put a job's finished student and its figures into their places in the run directory."""
     root = context.run.root
     folder = root / TRAINING / job.key

@@ -31,7 +31,7 @@ from flows.run_settings import ServerModel
 from flows.stages.answer import BROKEN_CHAIN, PUT_TO_JUDGE, PUT_TO_VOTE
 from flows.stages.train import STUDENT
 from flows.store import TRAIN, Manifest, name_folder
-from flows.viewer.board_facts import Board, Cluster, CycleFacts, Found, Spending, Taught
+from flows.viewer.board_facts import Board, Cluster, CycleTally, Found, Spending, Taught
 from flows.viewer.sources import PHASES, UNITS
 from flows.work import model_id, open_context
 from generators.records import Usage
@@ -267,7 +267,7 @@ def _list_found(connection: sqlite3.Connection) -> Iterator[Found]:
 
 def _list_cycles(
     connection: sqlite3.Connection, root: Path, manifest: Manifest
-) -> Iterator[CycleFacts]:
+) -> Iterator[CycleTally]:
     def count(table: str, column: str, where: str = "true") -> Counter:
         return Counter(
             dict(
@@ -284,7 +284,7 @@ def _list_cycles(
         for decision in ("accept", "quarantine", "reject")
     }
     for number, cycle in sorted((int(n), c) for n, c in manifest.cycles.items()):
-        yield CycleFacts(
+        yield CycleTally(
             number=number,
             status=cycle.status,
             prompts=prompts[number],

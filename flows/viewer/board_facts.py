@@ -42,7 +42,7 @@ class Found(Record):
     """The id of one subject."""
 
 
-class CycleFacts(Record):
+class CycleTally(Record):
     """What one cycle brought."""
 
     number: PositiveInt
@@ -75,7 +75,7 @@ class Board(Record):
     clustered: NonNegativeInt = 0
     """Clusters there are in all."""
     found: tuple[Found, ...] = ()
-    cycles: tuple[CycleFacts, ...] = ()
+    cycles: tuple[CycleTally, ...] = ()
     answers: NonNegativeInt = 0
     prompts: NonNegativeInt = 0
     taught: Taught | None = None
