@@ -172,10 +172,10 @@ def test_limit_holds_for_requests_of_all_event_loops() -> None:
 
     at = sorted(call.at - begun for call in server.calls)
     assert len(at) == 14
-    # Eleven may go out at once, five seconds' share and one; then one each half second. However
-    # busy the machine is, none comes sooner.
+    assert at[10] - at[0] < 0.4  # five seconds' share, and one
+    # Then one each half second: none comes sooner, however late the first one was.
     assert all(when >= least for when, least in zip(at[11:], (0.5, 1.0, 1.5), strict=True))
-    assert at[13] < 20
+    assert at[13] - at[0] < 4
 
 
 @pytest.mark.parametrize("setting", ["requests_per_minute", "tokens_per_minute"])

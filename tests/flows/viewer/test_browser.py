@@ -4,12 +4,13 @@ texts try to do harm."""
 import re
 import threading
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from flows.overrides import read_log
-from flows.store import QUARANTINE, TRAIN, RunDirectory
+from flows.store import QUARANTINE, REJECTED, TRAIN, RunDirectory
 from flows.viewer import serving
 from generators.records import Prompt
 from tests.flows.small_run import read_cycle, rows_of
@@ -82,18 +83,36 @@ def test_facet_narrows_the_list_and_is_taken_out_again(visitor: Visitor, run: Ru
     expect(page.get_by_role("heading", level=1)).to_have_text(everything)
 
 
-def test_list_is_sorted_and_paged(visitor: Visitor) -> None:
+def list_opened(page: Page) -> list[str]:
+    """The ids of the rows on a page of the list."""
+    links = [str(link.get_attribute("href")) for link in page.locator("ol.rows a.open").all()]
+    return [unquote(link.partition("?")[0].rpartition("/")[2]) for link in links]
+
+
+def test_list_is_sorted_and_paged(visitor: Visitor, run: RunDirectory) -> None:
     page = visitor.go("/rows")
     page.get_by_label("Sorted").select_option("longest answer first")
     page.wait_for_url("**/rows?*sort=-words*")
+    first = list_opened(page)
     page.get_by_role("link", name=re.compile("^next")).click()
     page.wait_for_url("**/rows?*page=2*")
     expect(page.locator("ol.rows")).to_have_attribute("start", "51")
+    second = list_opened(page)
+
+    said = {r["id"]: r["completion"][-1]["content"] for r in rows_of(run.place(TRAIN))}
+    said |= {
+        r["id"]: r["completion"] for p in (QUARANTINE, REJECTED) for r in rows_of(run.place(p))
+    }
+    words = {id: len((text or "").split()) for id, text in said.items()}
+    shown = [words[id] for id in (*first, *second)]
+    assert len(first) == 50
+    assert not {*first} & {*second}
+    assert shown == sorted(words.values(), reverse=True)[: len(shown)]
 
 
 def test_keys_walk_the_list_and_open_a_row(visitor: Visitor) -> None:
     page = visitor.go("/rows?decision=accept")
-    rows = page.locator("ol.rows a.open")
+    rows, listed = page.locator("ol.rows a.open"), list_opened(page)
     page.keyboard.press("j")
     expect(rows.nth(0)).to_be_focused()
     page.keyboard.press("j")
@@ -103,22 +122,28 @@ def test_keys_walk_the_list_and_open_a_row(visitor: Visitor) -> None:
     expect(rows.nth(1)).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url("**/row/*&at=1")
+    assert f"/row/{listed[1]}?" in page.url
     expect(page.locator(".up")).to_have_text(re.compile(r"^2 of \d+$"))
     page.keyboard.press("j")
     page.wait_for_url("**/row/*&at=2")
+    assert f"/row/{listed[2]}?" in page.url
     page.keyboard.press("ArrowLeft")
     page.wait_for_url("**/row/*&at=1")
     page.keyboard.press("u")
     page.wait_for_url("**/rows?decision=accept")
+    assert list_opened(page) == listed
 
 
 def test_keys_mean_letters_in_a_field(visitor: Visitor) -> None:
     page = visitor.go("/rows")
     page.get_by_role("searchbox").focus()
     page.keyboard.type("jk/")
-    expect(page.get_by_role("searchbox")).to_have_value("jk/")
+    assert page.get_by_role("searchbox").input_value() == "jk/"
+    assert page.url == f"{visitor.url.rstrip('/')}/rows"
     page.keyboard.press("Escape")
     expect(page.get_by_role("searchbox")).not_to_be_focused()
+    page.keyboard.press("j")
+    expect(page.locator("ol.rows a.open").nth(0)).to_be_focused()
 
 
 def test_everything_is_reached_by_tab_with_a_visible_focus(visitor: Visitor) -> None:
