@@ -41,9 +41,8 @@ BESIDE: dict[str, Measure] = {
     "distinct 3-grams": lambda score: score.samples.distinct[3],
     "ended": lambda score: score.samples.eos_rate,
     "held-out NLL": lambda score: score.held_out.nll,
-    "seconds": lambda score: score.seconds,
 }
-"""Without which the teacher's NLL says nothing, and the price."""
+"""Without which the teacher's NLL says nothing."""
 
 
 def name_arm(corner: str) -> str:

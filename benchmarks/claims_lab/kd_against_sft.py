@@ -45,7 +45,6 @@ BESIDE: dict[str, Measure] = {
     "thousands of tokens": lambda score: score.tokens / 1_000,
     "sums right": lambda score: score.sums,
     "stories right": lambda score: score.stories,
-    "seconds": lambda score: score.seconds,
 }
 
 

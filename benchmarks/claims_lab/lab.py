@@ -111,8 +111,6 @@ class Score(Record):
     """The share of sums whose result is right."""
     stories: float
     """The share of stories that the language could have told."""
-    seconds: float
-    """Of the training."""
     tokens: int
     """That the training learned from."""
 
@@ -290,7 +288,6 @@ def score_student(world: World, folder: Path) -> Score:
         samples=measure_samples(own, ended, teacher.model, vocabulary_size=size),
         sums=_find_share("add", said),
         stories=_find_share("tell", said),
-        seconds=training.seconds,
         tokens=training.tokens,
     )
 

@@ -29,7 +29,6 @@ BESIDE: dict[str, Measure] = {
     "sample length": lambda score: score.samples.mean_length,
     "ended": lambda score: score.samples.eos_rate,
     "thousands of tokens": lambda score: score.tokens / 1_000,
-    "seconds": lambda score: score.seconds,
 }
 SFT_ROWS, KD_ROWS = f"(x, y) of {FEW:,}: SFT", f"(x, y) of {FEW:,}: KD"
 PROMPTS, MORE = f"x of {FEW:,}: on-policy", f"x of {MANY:,}: on-policy"
