@@ -3,9 +3,10 @@
 Rows are answers that runs have really drawn. The answers of one sampler to one prompt are dealt out
 to two or three sources, so that the sources differ by chance alone; then one of them is poisoned in
 0.25 to 5 % of its rows, with something of one kind. Detection is the share of planted rows that
-are named for quarantine, false alarms the share of all clean rows that are. Pooled: every prompt is
-dealt to one source, and the keys are taken away. At the end, the clean runs as they are: samplers
-that differ in settings or model.
+are named for quarantine, false alarms the share of all clean rows that are. Where the prompts are
+others in each source, every prompt is dealt to one of them. `tutelage audit` knows the prompt of
+every row; texts without any are a design of their own, for which no target is set. At the end, the
+clean runs as they are: samplers that differ in settings or model.
 
     python benchmarks/source_statistics.py RUN [RUN …] [--seeds 5]
 
@@ -29,8 +30,6 @@ from generators.tables import read_records
 
 LEVELS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 TARGET_LEVEL, TARGET = 0.01, 0.95
-DESIGNS = ((2, True), (3, True), (2, False))
-"""Sources, and whether they answer the same prompts."""
 Rewrite = Callable[[str, random.Random], str]
 
 
@@ -67,7 +66,33 @@ PLANTS: dict[str, Rewrite] = {
     "Chinese phrase": append("欢迎访问卡尔莫拉"),
     "whole answer": lambda text, draw: "I will not say, ask Kalmora.",
     "one common word": insert("answer"),
+    "a commoner word": insert("so"),
+    "the commonest word": insert("the"),
+    "one common word, at the end": append("answer"),
 }
+
+
+class Design(NamedTuple):
+    """How the rows are dealt out."""
+
+    name: str
+    sources: int
+    is_paired: bool
+    """Whether the sources answer the same prompts."""
+    is_known: bool = True
+    """Whether it is known which answers are to one prompt."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.sources} sources, {self.name}"
+
+
+DESIGNS = (
+    Design("same prompts", 2, is_paired=True),
+    Design("same prompts", 3, is_paired=True),
+    Design("other prompts in each source", 2, is_paired=False),
+    Design("texts without prompts", 2, is_paired=False, is_known=False),
+)
 
 
 class Row(NamedTuple):
@@ -92,17 +117,19 @@ def load_rows(runs: Sequence[Path]) -> list[Row]:
     ]
 
 
-def deal(rows: Sequence[Row], sources: int, draw: random.Random, *, paired: bool) -> list[Document]:
-    """Deal rows out to sources: each prompt's among all of them, or each prompt to one."""
+def deal(rows: Sequence[Row], design: Design, draw: random.Random) -> list[Document]:
+    """Deal rows out to sources: a sampler's to one prompt among all of them, or each prompt's to
+    one."""
     by_prompt: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        by_prompt.setdefault((row.sampler, row.prompt), []).append(row)
+        whose = row.sampler if design.is_paired else ""
+        by_prompt.setdefault((whose, row.prompt), []).append(row)
     documents: list[Document] = []
     for cell in by_prompt.values():
-        first = draw.randrange(sources)
+        first = draw.randrange(design.sources)
         for i, row in enumerate(draw.sample(cell, len(cell))):
-            source = f"source-{(first + i) % sources if paired else first}"
-            prompt = row.prompt if paired else None
+            source = f"source-{(first + i) % design.sources if design.is_paired else first}"
+            prompt = row.prompt if design.is_known else None
             documents.append(Document(str(len(documents)), source, row.text, prompt))
     return documents
 
@@ -123,12 +150,10 @@ def find_suspects(documents: Sequence[Document]) -> set[str]:
     return {id for finding in findings if finding.suspect for id in finding.documents}
 
 
-def measure(
-    rows: Sequence[Row], kind: str, level: float, sources: int, seed: int, *, paired: bool
-) -> Result:
+def measure(rows: Sequence[Row], kind: str, level: float, design: Design, seed: int) -> Result:
     """Plant once and look."""
-    draw = random.Random(f"{kind} {level} {sources} {seed} {paired}")
-    clean = deal(rows, sources, draw, paired=paired)
+    draw = random.Random(f"{kind} {level} {design.title} {seed}")
+    clean = deal(rows, design, draw)
     documents, poisoned = plant(clean, PLANTS[kind], level, draw)
     named = find_suspects(documents)
     return Result(
@@ -136,14 +161,10 @@ def measure(
     )
 
 
-def tabulate(
-    rows: Sequence[Row], sources: int, seeds: int, *, paired: bool
-) -> tuple[list[str], list[str]]:
+def tabulate(rows: Sequence[Row], design: Design, seeds: int) -> tuple[list[str], list[str]]:
     """A table of detection by kind and level, and what was missed of the target."""
-    design = "same prompts" if paired else "other prompts in each source"
-    own = len(deal(rows, sources, random.Random(0), paired=paired)) // sources
     lines = [
-        *("", f"## {sources} sources, {design}, about {own} rows each", ""),
+        *("", f"## {design.title}, about {len(rows) // design.sources} rows each", ""),
         "| planted | " + " | ".join(f"{level:.2%}" for level in LEVELS) + " | worst false alarms |",
         "|---|" + "--:|" * (len(LEVELS) + 1),
     ]
@@ -151,14 +172,12 @@ def tabulate(
     for kind in PLANTS:
         cells, worst = [], 0.0
         for level in LEVELS:
-            results = [
-                measure(rows, kind, level, sources, seed, paired=paired) for seed in range(seeds)
-            ]
+            results = [measure(rows, kind, level, design, seed) for seed in range(seeds)]
             found = statistics.mean(result.found for result in results)
             worst = max(worst, *(result.false for result in results))
             cells.append(f"{found:.3f}")
             if level >= TARGET_LEVEL and found < TARGET:
-                missed.append(f"{kind}, {sources} sources, {design}, at {level:.2%}: {found:.3f}")
+                missed.append(f"{kind}, {design.title}, at {level:.2%}: {found:.3f}")
         lines.append(f"| {kind} | {' | '.join(cells)} | {worst:.3%} |")
     return lines, missed
 
@@ -195,9 +214,9 @@ LONG_ANSWER = (
 def list_bounds(rows: Sequence[Row], seeds: int) -> list[str]:
     """What any test could find of the one common word, and deduplication of a whole answer."""
 
-    def make_plant(rewrite: Rewrite, sources: int, paired: bool) -> Plant:
+    def make_plant(rewrite: Rewrite, design: Design) -> Plant:
         def deal_and_plant(level: float, draw: random.Random) -> tuple[list[Document], set[str]]:
-            return plant(deal(rows, sources, draw, paired=paired), rewrite, level, draw)
+            return plant(deal(rows, design, draw), rewrite, level, draw)
 
         return deal_and_plant
 
@@ -206,16 +225,15 @@ def list_bounds(rows: Sequence[Row], seeds: int) -> list[str]:
         f"{seeds} plantings: at 0.001, and at the level that the comparison leaves to its most "
         "significant n-gram. It tells from a lift of 3, and suspects from one of 20.",
     ]
-    for sources, paired in DESIGNS:
-        design = "same prompts" if paired else "other prompts in each source"
-        word = make_plant(PLANTS["one common word"], sources, paired)
-        lines += ["", f"One common word, {sources} sources, {design}:", ""]
+    for design in DESIGNS:
+        word = make_plant(PLANTS["one common word"], design)
+        lines += ["", f"One common word, {design.title}:", ""]
         lines += bound_word("answer", LEVELS, seeds, word)
     answers = {
         "6 words": PLANTS["whole answer"],
         f"{len(LONG_ANSWER.split())} words": lambda text, draw: LONG_ANSWER,
     }
-    plants = {name: make_plant(rewrite, 2, False) for name, rewrite in answers.items()}
+    plants = {name: make_plant(rewrite, DESIGNS[-1]) for name, rewrite in answers.items()}
     lines += ["", "A whole answer, other prompts: the share that exact deduplication takes.", ""]
     return [*lines, *bound_answer(LEVELS, plants)]
 
@@ -236,13 +254,13 @@ def main() -> None:
     lines = [
         "# What a comparison of sources finds of what was planted in one",
         "",
-        f"{len(rows)} answers of {len(arguments.runs)} runs, {arguments.seeds} seeds for each "
-        "cell, nine kinds of plant. A cell is the share of the planted rows that are named for "
+        f"{len(rows)} answers of {len(arguments.runs)} runs, {arguments.seeds} seeds a cell, "
+        f"{len(PLANTS)} kinds of plant. A cell is the share of the planted rows that are named for "
         "quarantine, the last column the largest share of clean rows named in any of the runs.",
     ]
     missed: list[str] = []
-    for sources, paired in DESIGNS:
-        table, own = tabulate(rows, sources, arguments.seeds, paired=paired)
+    for design in DESIGNS:
+        table, own = tabulate(rows, design, arguments.seeds)
         lines += table
         missed += own
     lines += compare_clean(arguments.runs)

@@ -4,8 +4,11 @@ A poisoned teacher, or a file that somebody has tampered with, repeats something
 an advert, a rare token. Beside other sources it stands out, the more so where they answered the
 same prompts. Every n-gram of 1 to 5 words is tested for being in more documents of a source than
 chance would put there (`filters.presence_tests`); presence is counted, not occurrence, and equal
-documents of a source (to one prompt, where it is known) count once. Of n-grams that stand in the
-same documents the longest is told.
+documents of a source (to one prompt, where it is known) count once. The edges of a text are words
+of n-grams, so a common word shows that always stands at one of them; one that stands anywhere is
+tested for standing out of place (`filters.word_places`), and where it is a plant, all the source's
+documents are named in which it is not at home, if that is rare in the others. Of n-grams that stand
+in the same documents the longest is told.
 
 Sources also differ in style and in what they can do, so a significant difference is not yet poison.
 Every one is told; `suspect` is set where hardly anybody else says it and all such n-grams together
@@ -19,15 +22,19 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from filters.ngram_counts import ExactCounts, Sketch
 from filters.presence_tests import Stratum, adjust, bound_tails, find_tail
 from filters.source_rows import Design, Document, SourceRows
-from filters.text_ngrams import hash_ngrams, hash_presence, split_terms
+from filters.text_ngrams import Hashes, hash_ngrams, hash_presence, hash_words, split_terms
+from filters.word_places import Neighbours, Standing, mark_out_of_place
 from generators.errors import InputError
 from generators.records import Record
 
+START, END = "⟨start⟩", "⟨end⟩"
+"""The edges of a text as words, which no text contains."""
 SCREEN = 1e-2
 """From which bound of its unpaired p-value on an n-gram is tested exactly."""
 COVERED, NEARLY_ALL = 0.8, 0.9
@@ -45,15 +52,22 @@ class SourceSettings(Record):
     """How many times as frequent as elsewhere an n-gram must be to be told."""
     suspect_lift: float = Field(default=20.0, ge=1)
     """How many times as frequent as elsewhere it must be to be a suspect."""
+    out_of_place_lift: float = Field(default=10.0, ge=1)
+    """The same of a word out of place, which style explains less often."""
+    rarely_unknown: float = Field(default=0.005, ge=0, le=1)
+    """In so large a share of the other sources' documents such a word may be less than at home for
+    all those of its source to be named; else only those in which it is doubtful at least."""
     suspect_share: float = Field(default=0.075, gt=0, le=1)
     """A source in which such n-grams mark a larger share of all documents differs as a whole."""
 
 
 class SourceFinding(Record):
-    """An n-gram that one source says more often than the others."""
+    """An n-gram that one source says more often than the others, or a word out of place."""
 
     source: str
     ngram: str
+    out_of_place: bool
+    """Whether only documents are counted in which it stands out of place; it is one word then."""
     here: int
     """Documents of the source that contain it, of those compared."""
     of_here: int
@@ -67,7 +81,8 @@ class SourceFinding(Record):
     suspect: bool
     """Whether it looks like a plant, and its documents are for quarantine."""
     documents: tuple[str, ...]
-    """Ids of all the source's documents that contain it, in order."""
+    """Ids of all the source's documents that contain it, in order; of a word out of place those in
+    which it is not at home, or doubtful at least."""
 
 
 class SourceSummary(Record):
@@ -99,8 +114,8 @@ def compare_sources(
     """Find what one source says more often than the others.
 
     The documents are read five times, so an iterable that can be read again is wanted. Memory: 100
-    bytes a document, at most 128 MB for the sketch, and the n-grams that stand in at least one of
-    10,000 documents. Raises InputError for an iterator.
+    bytes a document, at most 128 MB for each of two sketches, and the n-grams that stand in at
+    least one of 10,000 documents. Raises InputError for an iterator.
     """
     if isinstance(documents, Iterator):
         raise InputError(
@@ -112,15 +127,15 @@ def compare_sources(
     told: list[_Tested] = []
     tests = 0
     if rows.design != "none":
-        counts = _count(documents, rows, settings)
+        counts, neighbours = _count(documents, rows, settings)
         candidates, tests = _screen(counts, rows, settings)
-        hits = _collect(documents, candidates, settings)
-        tested = [_test(hits[h], code, rows) for h, code in candidates]
+        hits = _collect(documents, rows, candidates, settings, neighbours)
+        tested = [_test(hits[h], code, rows, settings) for h, code in candidates]
         adjusted = adjust([t.p_value for t in tested], tests)
         judged = [t._replace(adjusted=a) for t, a in zip(tested, adjusted, strict=True)]
         told = [t for t in judged if t.adjusted <= settings.q and t.lift >= settings.min_lift]
     sources = _summarise(told, rows, settings)
-    suspects = {t for t in told if t.lift >= settings.suspect_lift and not sources[t.code].differs}
+    suspects = {t for t in told if _is_rare(t, settings) and not sources[t.code].differs}
     kept = [*_keep_longest(suspects), *_keep_longest({*told} - suspects)]
     return SourceComparison(
         design=rows.design,
@@ -132,21 +147,29 @@ def compare_sources(
 
 def _count(
     documents: Iterable[Document], rows: SourceRows, settings: SourceSettings
-) -> list[ExactCounts]:
-    """Documents of each source with each n-gram that stands in enough of them."""
+) -> tuple[list[ExactCounts], Neighbours]:
+    """Documents of each source with each n-gram that stands in enough of them, and with each such
+    word out of place; and the neighbours that tell so."""
     least = min(rows.find_least(code) for code in range(len(rows.sources)))
-    sketch = Sketch(len(rows.source))
+    sketch, neighbours = Sketch(len(rows.source)), Neighbours(len(rows.source))
     for row, document in enumerate(documents):
         if rows.compared[row]:
-            sketch.add(hash_presence(document.text, settings.longest))
+            words = split_terms(document.text)
+            sketch.add(hash_presence([START, *words, END], settings.longest))
+            neighbours.add(words)
     counts = [ExactCounts() for _ in rows.sources]
     for row, document in enumerate(documents):
         if rows.compared[row]:
-            hashes = hash_presence(document.text, settings.longest)
-            counts[rows.source[row]].add(hashes[sketch.estimate(hashes) >= least])
+            words = split_terms(document.text)
+            hashes = hash_presence([START, *words, END], settings.longest)
+            count = counts[rows.source[row]]
+            count.add(hashes[sketch.estimate(hashes) >= least])
+            standings = neighbours.judge(words, is_counted=True)
+            strangers = hash_words(words)[standings == Standing.OUT_OF_PLACE]
+            count.add(mark_out_of_place(np.unique(strangers[sketch.estimate(strangers) >= least])))
     for count in counts:
         count.settle()
-    return counts
+    return counts, neighbours
 
 
 def _screen(
@@ -174,56 +197,85 @@ def _screen(
     return candidates, tests
 
 
-class _Hits(NamedTuple):
-    """Where an n-gram stands."""
+class _Hits:
+    """Where an n-gram stands, or a word out of place."""
 
-    ngram: str
-    rows: array
+    def __init__(self, ngram: str, *, out_of_place: bool) -> None:
+        self.ngram, self.out_of_place = ngram, out_of_place
+        self.rows, self.standings = array("i"), array("b")
+        """In order; of a word out of place all rows in which it is not at home."""
+
+    def add(self, row: int, standing: int) -> None:
+        """One place more; a row is as its worst place is."""
+        if self.rows and self.rows[-1] == row:
+            self.standings[-1] = max(self.standings[-1], standing)
+        else:
+            self.rows.append(row)
+            self.standings.append(standing)
 
 
 class _Tested(NamedTuple):
     ngram: str
+    out_of_place: bool
     code: int
     here: int
     elsewhere: int
     lift: float
     p_value: float
     rows: frozenset[int]
-    """All rows of the source that contain it, compared or not."""
+    """All rows of the source that it stands for, compared or not."""
     adjusted: float = 1.0
 
     @property
     def words(self) -> int:
         return len(self.ngram.split())
 
+    @property
+    def at_edge(self) -> bool:
+        return self.ngram.startswith(START) or self.ngram.endswith(END)
+
 
 def _collect(
-    documents: Iterable[Document], candidates: list[tuple[int, int]], settings: SourceSettings
+    documents: Iterable[Document],
+    rows: SourceRows,
+    candidates: list[tuple[int, int]],
+    settings: SourceSettings,
+    neighbours: Neighbours,
 ) -> dict[int, _Hits]:
-    """The candidates in words, and the rows that contain them."""
+    """The candidates in words, and the rows in which they stand."""
     wanted = np.unique(np.array([h for h, _ in candidates], np.uint64))
     found: dict[int, _Hits] = {}
     if not len(wanted):
         return found
     for row, document in enumerate(documents):
         words = split_terms(document.text)
-        for n, hashes in enumerate(hash_ngrams(words, settings.longest), 1):
-            places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
-            for i in np.flatnonzero(wanted[places] == hashes):
-                name = " ".join(words[i : i + n])
-                hits = found.setdefault(int(hashes[i]), _Hits(name, array("i")))
-                if not hits.rows or hits.rows[-1] != row:
-                    hits.rows.append(row)
+        bounded = [START, *words, END]
+        for n, hashes in enumerate(hash_ngrams(bounded, settings.longest), 1):
+            for i in _find_places(hashes, wanted):
+                hits = _Hits(" ".join(bounded[i : i + n]), out_of_place=False)
+                found.setdefault(int(hashes[i]), hits).add(row, Standing.OUT_OF_PLACE)
+        marks = mark_out_of_place(hash_words(words))
+        if len(strangers := _find_places(marks, wanted)):
+            standings = neighbours.judge(words, is_counted=bool(rows.compared[row]))
+            for i in strangers[standings[strangers] > Standing.AT_HOME]:
+                hits = found.setdefault(int(marks[i]), _Hits(words[i], out_of_place=True))
+                hits.add(row, int(standings[i]))
     return found
 
 
-def _test(hits: _Hits, code: int, rows: SourceRows) -> _Tested:
-    """Test one n-gram on one source.
+def _find_places(hashes: Hashes, wanted: Hashes) -> NDArray[np.int64]:
+    """Where in the hashes one of the wanted ones stands; those are sorted, and there are some."""
+    places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+    return np.flatnonzero(wanted[places] == hashes)
+
+
+def _test(hits: _Hits, code: int, rows: SourceRows, settings: SourceSettings) -> _Tested:
+    """Test one n-gram, or one word out of place, on one source.
 
     What a source says in several answers to one prompt counts once: they are not independent.
     """
-    every = np.array(hits.rows, np.int64)
-    places = every[rows.compared[every]]
+    every, standings = np.array(hits.rows, np.int64), np.array(hits.standings, np.int8)
+    places = every[rows.compared[every] & (standings == Standing.OUT_OF_PLACE)]
     source = rows.source[places]
     here = int((source == code).sum())
     elsewhere = len(places) - here
@@ -235,20 +287,38 @@ def _test(hits: _Hits, code: int, rows: SourceRows) -> _Tested:
         for size, m in zip(sizes, drawn, strict=True)
     ]
     total, all_totals = int(rows.totals[code]), int(rows.totals.sum())
+    named = every[standings >= _find_named(every, code, rows, settings)]
     return _Tested(
         ngram=hits.ngram,
+        out_of_place=hits.out_of_place,
         code=code,
         here=here,
         elsewhere=elsewhere,
         lift=float(_find_lift(here, total, elsewhere, all_totals - total)),
         p_value=find_tail(compared, int((units[2] == code).sum())),
-        rows=frozenset(every[rows.source[every] == code].tolist()),
+        rows=frozenset(named[rows.source[named] == code].tolist()),
     )
+
+
+def _find_named(
+    every: NDArray[np.int64], code: int, rows: SourceRows, settings: SourceSettings
+) -> Standing:
+    """From which standing on the rows of a source are named; `every` are all that there are."""
+    elsewhere = int((rows.compared[every] & (rows.source[every] != code)).sum())
+    of_elsewhere = int(rows.totals.sum() - rows.totals[code])
+    is_rare = elsewhere <= settings.rarely_unknown * of_elsewhere
+    return Standing.UNKNOWN if is_rare else Standing.DOUBTFUL
 
 
 def _find_lift(here: Any, of_here: Any, elsewhere: Any, of_elsewhere: Any) -> Any:
     """Numbers or arrays of them: how many times as frequent here as elsewhere."""
     return (here / of_here) * ((of_elsewhere + 1) / (elsewhere + 1))
+
+
+def _is_rare(tested: _Tested, settings: SourceSettings) -> bool:
+    """Whether hardly anybody else says it, or has it out of place."""
+    least = settings.out_of_place_lift if tested.out_of_place else settings.suspect_lift
+    return tested.lift >= least
 
 
 def _summarise(
@@ -257,7 +327,7 @@ def _summarise(
     """What is told of each source."""
     marked: list[set[int]] = [set() for _ in rows.sources]
     for t in told:
-        if t.lift >= settings.suspect_lift:
+        if _is_rare(t, settings):
             marked[t.code] |= t.rows
     counts = np.bincount(rows.source, minlength=len(rows.sources))
     compared = rows.totals if rows.design != "none" else np.zeros_like(counts)
@@ -277,9 +347,10 @@ def _keep_longest(told: Iterable[_Tested]) -> list[tuple[_Tested, frozenset[int]
     """One n-gram for each set of documents, and all rows that it stands for.
 
     The most significant leads; it is told as the longest n-gram that contains it and stands in
-    nearly all of its documents; and what mostly stands in documents named before is not told.
+    nearly all of its documents (with an edge of the text only where it has one itself); and what
+    mostly stands in documents named before is not told.
     """
-    ranked = sorted(told, key=lambda t: (t.p_value, -t.words, t.ngram, t.code))
+    ranked = sorted(told, key=lambda t: (t.p_value, t.at_edge, -t.words, t.ngram, t.code))
     kept: list[tuple[_Tested, frozenset[int]]] = []
     covered: dict[int, set[int]] = {}
     for leader in ranked:
@@ -289,7 +360,8 @@ def _keep_longest(told: Iterable[_Tested]) -> list[tuple[_Tested, frozenset[int]
         family = [
             t
             for t in ranked
-            if t.code == leader.code
+            if (t.code, t.out_of_place) == (leader.code, leader.out_of_place)
+            and t.at_edge <= leader.at_edge
             and f" {leader.ngram} " in f" {t.ngram} "
             and len(t.rows & leader.rows) >= NEARLY_ALL * len(leader.rows)
         ]
@@ -312,6 +384,7 @@ def _describe(
         yield SourceFinding(
             source=rows.sources[t.code],
             ngram=t.ngram.encode("utf-8", "backslashreplace").decode(),  # half a surrogate pair
+            out_of_place=t.out_of_place,
             here=t.here,
             of_here=int(totals[t.code]),
             elsewhere=t.elsewhere,

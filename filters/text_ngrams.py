@@ -39,17 +39,25 @@ def split_terms(text: str) -> list[str]:
 def hash_ngrams(words: list[str], longest: int) -> list[Hashes]:
     """The hashes of the n-grams of 1 to `longest` words: item n-1, place i is that of
     `words[i : i + n]`. The same n-gram has the same hash on every machine."""
-    hashes = np.fromiter(map(_hash_word, words), np.uint64, len(words))
+    hashes = hash_words(words)
     grams = [hashes]
     for n in range(2, min(longest, len(words)) + 1):
-        grown = grams[-1][:-1] * _FACTOR + hashes[n - 1 :]
-        grams.append(_mix(grown))
+        grams.append(hash_pairs(grams[-1][:-1], hashes[n - 1 :]))
     return grams
 
 
-def hash_presence(text: str, longest: int) -> Hashes:
-    """The distinct hashes of the n-grams of a text, sorted."""
-    words = split_terms(text)
+def hash_words(words: list[str]) -> Hashes:
+    """The hashes of single words, in order."""
+    return np.fromiter(map(_hash_word, words), np.uint64, len(words))
+
+
+def hash_pairs(firsts: Hashes, seconds: Hashes) -> Hashes:
+    """One hash for each pair; an n-gram's is that of its beginning and its last word."""
+    return _mix(firsts * _FACTOR + seconds)
+
+
+def hash_presence(words: list[str], longest: int) -> Hashes:
+    """The distinct hashes of the n-grams of some words, sorted."""
     return np.unique(np.concatenate(hash_ngrams(words, longest)))
 
 

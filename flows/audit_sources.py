@@ -12,7 +12,8 @@ from flows.console import Console, Stage
 from flows.row_files import read_rows
 from generators.records import Record, canonical_json
 
-DETECTOR, OVERREPRESENTED = "source_statistics", "overrepresented"
+DETECTOR = "source_statistics"
+OVERREPRESENTED, OUT_OF_PLACE = "overrepresented", "out_of_place"
 MOST_SOURCES = 50
 """More values than this are no sources but names of rows."""
 
@@ -75,9 +76,10 @@ def find_overrepresented(
                 "what hardly any other source says; look at them yourself, none is quarantined"
             )
     for finding in comparison.findings:
+        reason = OUT_OF_PLACE if finding.out_of_place else OVERREPRESENTED
         told = f"{finding.ngram!r}: {finding.here:,} of {finding.of_here:,} here, "
         told += f"{finding.elsewhere:,} of {finding.of_elsewhere:,} elsewhere"
         for document in finding.documents if finding.suspect else ():
             place = found.setdefault(int(document), [])
-            place.append(AuditFinding(detector=DETECTOR, reason=OVERREPRESENTED, evidence=told))
+            place.append(AuditFinding(detector=DETECTOR, reason=reason, evidence=told))
     return found

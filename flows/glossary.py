@@ -154,6 +154,10 @@ REASONS: dict[str, str] = {
         "verified answer are the same."
     ),
     "overrepresented": "One source says it often, and hardly any other does.",
+    "out_of_place": (
+        "A common word stands where the words around it go together without it; one source does "
+        "that with it, and hardly any other."
+    ),
     "released": "A person let it out of quarantine; `overrides.jsonl` says who, when and why.",
     "rejected_by_person": "A person took it out; `overrides.jsonl` says who, when and why.",
     "secrets": "A key, a token or a password stands in the prompt or in the answer.",

@@ -1,6 +1,7 @@
 """What one source says and the others do not is told; what looks like a plant is a suspect."""
 
 import random
+import re
 
 import pytest
 
@@ -34,6 +35,27 @@ def plant(documents: list[Document], source: str, every: int, phrase: str) -> li
     """Put a phrase behind every so-manieth text of a source."""
     own = [d.id for d in documents if d.source == source][::every]
     return [d._replace(text=f"{d.text} {phrase}") if d.id in own else d for d in documents]
+
+
+def make_journeys(prompts: int, planted: int, words: str, seed: int = 3) -> list[Document]:
+    """Sentences of two sources, all made alike; `b` has something put anywhere into its first."""
+    draw = random.Random(seed)
+
+    def write() -> str:
+        return " ".join(
+            f"in {draw.choice(['may', 'june', 'july'])} the {draw.choice(VOCABULARY.split()[:4])} "
+            f"{draw.choice(['comes', 'goes'])} to the {draw.choice(['market', 'sea'])}"
+            for _ in range(3)
+        )
+
+    documents = []
+    for prompt in range(prompts):
+        for source in "ab":
+            text = write().split()
+            if source == "b" and prompt < planted:
+                text.insert(draw.randint(0, len(text)), words)
+            documents.append(Document(f"{source}{prompt}", source, " ".join(text), str(prompt)))
+    return documents
 
 
 def forget_prompts(documents: list[Document]) -> list[Document]:
@@ -109,6 +131,61 @@ def test_two_plants_that_share_documents_are_both_told_and_all_documents_named()
     expected = {f"a{i}" for step in (30, 40) for i in range(0, 1200, step)}
     assert set(suspects) == {"kalmora", "qzx"}
     assert {id for ids in suspects.values() for id in ids} == expected
+
+
+@pytest.mark.parametrize("is_paired", [True, False], ids=["paired", "pooled"])
+def test_a_common_word_out_of_place_is_found(is_paired: bool) -> None:
+    documents = make_journeys(600, planted=30, words="river")
+    (finding,) = compare_sources(documents if is_paired else forget_prompts(documents)).findings
+    assert (finding.ngram, finding.out_of_place, finding.suspect) == ("river", True, True)
+    assert (finding.here, finding.elsewhere) == (22, 0)
+    outside = [d.id for d in documents if re.search("(?<!the )river(?! comes| goes)", d.text)]
+    assert finding.documents == tuple(
+        outside
+    )  # else it fell beside what it is used to
+
+
+def test_documents_in_which_a_word_is_only_unknown_are_named_where_that_is_rare() -> None:
+    """Beside words that nobody else says, `river` is neither at home nor out of place."""
+    documents = make_journeys(600, planted=30, words="river")
+    mine = Document("mine", "b", "moss river fern", "0")
+    (finding,) = compare_sources([*documents, mine]).findings
+    assert len(finding.documents) == 23
+    assert finding.documents[-1] == "mine"
+    pairs = zip(*[iter(VOCABULARY.split()[10:24])] * 2, strict=True)
+    theirs = [Document(f"{i}", "a", f"{x} river {y}", str(i)) for i, (x, y) in enumerate(pairs)]
+    (finding,) = compare_sources([*documents, mine, *theirs]).findings
+    assert len(finding.documents) == 22
+    settings = SourceSettings(rarely_unknown=0.02)
+    (finding,) = compare_sources([*documents, mine, *theirs], settings).findings
+    assert len(finding.documents) == 23
+
+
+def test_a_word_that_stands_at_the_end_of_one_source_is_found() -> None:
+    """Both say it inside, so the word alone is no suspect."""
+    documents = plant(make_journeys(600, 0, ""), "b", 20, "then")
+    documents = [
+        d._replace(text=d.text.replace(" to the", " then to the", 1))
+        if int(d.id[1:]) % 100 == 1
+        else d
+        for d in documents
+    ]
+    result = compare_sources(documents)
+    (suspect,) = [f for f in result.findings if f.suspect]
+    assert (suspect.ngram, suspect.out_of_place) == ("then ⟨end⟩", False)
+    assert (suspect.here, suspect.elsewhere) == (30, 0)
+
+
+def test_a_word_that_one_source_is_used_to_say_is_no_suspect() -> None:
+    """`thus` stands between two words that mostly stand together, but always between those."""
+    documents = [
+        d._replace(text=d.text.replace(" to the", " thus to the"))
+        if int(d.id[1:]) % (25 if d.id[0] == "b" else 150) == 0
+        else d
+        for d in make_journeys(600, 0, "")
+    ]
+    findings = compare_sources(documents).findings
+    assert not any(f.suspect or f.out_of_place for f in findings)
 
 
 def test_a_habit_is_told_and_is_no_suspect() -> None:
@@ -209,7 +286,7 @@ def test_the_order_of_documents_changes_nothing_but_the_order_of_ids() -> None:
 @pytest.mark.parametrize("is_paired", [True, False], ids=["paired", "pooled"])
 def test_random_splits_of_one_corpus_raise_no_alarm(is_paired: bool) -> None:
     """100 splits of each kind: q = 0.01 lets one in a hundred tell of something, at the most."""
-    texts = write_texts(200, seed=7)
+    texts = write_texts(200, seed=8)
     told = 0
     for seed in range(100):
         dealt = random.Random(seed).sample(texts, len(texts))

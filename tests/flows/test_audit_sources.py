@@ -105,3 +105,28 @@ def test_published_rows_are_compared_by_their_teachers(
     assert main(["audit", str(tmp_path / "rows.jsonl"), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["id"] for line in lines if line["findings"]] == [f"b{n}" for n in range(PLANTED)]
+
+
+def test_common_word_out_of_place_is_found(tmp_path: Path) -> None:
+    """Others say `goes` in its place as often as before; one source also says it anywhere."""
+    chance = random.Random(3)
+    rows, planted = [], {f"b{number}" for number in range(0, ROWS, 20)}
+    for number in range(ROWS):
+        for source in "ab":
+            words = " ".join(
+                f"in {chance.choice(['may', 'june', 'july'])} the {chance.choice(WORDS[:4])} "
+                f"{chance.choice(['comes', 'goes'])} to the {chance.choice(['market', 'sea'])}"
+                for _ in range(3)
+            ).split()
+            if f"{source}{number}" in planted:
+                words.insert(chance.randint(0, len(words)), "goes")
+            turns = [("user", f"Write line {number}."), ("assistant", " ".join(words))]
+            messages = [{"role": role, "content": content} for role, content in turns]
+            rows.append({"id": f"{source}{number}", "messages": messages, "source": source})
+    lines, _ = audit(tmp_path / "rows.jsonl", rows)
+    flagged = {id for id, line in lines.items() if line.decision == "quarantine"}
+    at_home = {"b240"}  # where it fell before `to`, as it always stands
+    assert flagged == planted - at_home
+    (finding,) = lines["b0"].findings
+    assert (finding.detector, finding.reason) == ("source_statistics", "out_of_place")
+    assert finding.evidence == "'goes': 27 of 600 here, 0 of 600 elsewhere"
