@@ -4,7 +4,7 @@ IFEval's own checkers (as lm-eval carries them) and DeepEval's reading of them j
 generated pairs of a constraint and a text, each in an environment of its own under the user's cache
 directory. Ends with 1 where a difference belongs to no class that is explained here.
 
-    python benchmarks/constraint_agreement.py [--draws 24] [--seed 0]
+    python benchmarks/constraint_agreement.py [--draws 60] [--seed 0]
 """
 
 import argparse
@@ -179,7 +179,7 @@ def _show(pair: Pair) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--draws", type=int, default=24)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     pairs = list(write_pairs(arguments.seed, arguments.draws))

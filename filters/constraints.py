@@ -213,7 +213,7 @@ def _is_quoted(text: str, c: Constraint) -> bool:
 
 
 def _has_capital_words(text: str, c: Constraint) -> bool:
-    found = sum(word.isupper() for word in re.findall(r"\w+(?:-\w+)*", text))
+    found = sum(word.isupper() for word in re.findall(r"\w+(?:[-.]\w+)*", text))
     return _holds(c["capital_relation"], found, c["capital_frequency"])
 
 

@@ -187,7 +187,7 @@ CASES: list[tuple[dict[str, Any], list[str], list[str]]] = [
             "capital_relation": "at least",
         },
         ["NASA and ESA agree."],
-        ["NASA and Esa agree."],
+        ["NASA and Esa agree.", "See you. P.S. Soon."],
     ),
     (
         {"id": "change_case:english_capital"},
