@@ -6,7 +6,8 @@ to two or three sources, so that the sources differ by chance alone; then one of
 are named for quarantine, false alarms the share of all clean rows that are. Where the prompts are
 others in each source, every prompt is dealt to one of them. `tutelage audit` knows the prompt of
 every row; texts without any are a design of their own, for which no target is set. At the end, the
-clean runs as they are: samplers that differ in settings or model.
+clean runs as they are: samplers that differ in settings or model. Where prompts are unknown, the
+answers to one prompt pass for independent, and false alarms are the more for it.
 
     python benchmarks/source_statistics.py RUN [RUN …] [--seeds 5]
 
@@ -18,6 +19,7 @@ import argparse
 import random
 import statistics
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,10 +152,22 @@ def find_suspects(documents: Sequence[Document]) -> set[str]:
     return {id for finding in findings if finding.suspect for id in finding.documents}
 
 
-def measure(rows: Sequence[Row], kind: str, level: float, design: Design, seed: int) -> Result:
+_rows: list[Row] = []
+"""In each process of the pool."""
+
+
+class Cell(NamedTuple):
+    kind: str
+    level: float
+    design: Design
+    seed: int
+
+
+def measure(cell: Cell) -> Result:
     """Plant once and look."""
+    kind, level, design, seed = cell
     draw = random.Random(f"{kind} {level} {design.title} {seed}")
-    clean = deal(rows, design, draw)
+    clean = deal(_rows, design, draw)
     documents, poisoned = plant(clean, PLANTS[kind], level, draw)
     named = find_suspects(documents)
     return Result(
@@ -161,24 +175,25 @@ def measure(rows: Sequence[Row], kind: str, level: float, design: Design, seed: 
     )
 
 
-def tabulate(rows: Sequence[Row], design: Design, seeds: int) -> tuple[list[str], list[str]]:
+def tabulate(own: int, design: Design, seeds: int, pool: Executor) -> tuple[list[str], list[str]]:
     """A table of detection by kind and level, and what was missed of the target."""
     lines = [
-        *("", f"## {design.title}, about {len(rows) // design.sources} rows each", ""),
+        *("", f"## {design.title}, about {own} rows each", ""),
         "| planted | " + " | ".join(f"{level:.2%}" for level in LEVELS) + " | worst false alarms |",
         "|---|" + "--:|" * (len(LEVELS) + 1),
     ]
     missed: list[str] = []
     for kind in PLANTS:
-        cells, worst = [], 0.0
+        shares, worst = [], 0.0
         for level in LEVELS:
-            results = [measure(rows, kind, level, design, seed) for seed in range(seeds)]
+            cells = (Cell(kind, level, design, seed) for seed in range(seeds))
+            results = list(pool.map(measure, cells))
             found = statistics.mean(result.found for result in results)
             worst = max(worst, *(result.false for result in results))
-            cells.append(f"{found:.3f}")
+            shares.append(f"{found:.3f}")
             if level >= TARGET_LEVEL and found < TARGET:
                 missed.append(f"{kind}, {design.title}, at {level:.2%}: {found:.3f}")
-        lines.append(f"| {kind} | {' | '.join(cells)} | {worst:.3%} |")
+        lines.append(f"| {kind} | {' | '.join(shares)} | {worst:.3%} |")
     return lines, missed
 
 
@@ -259,10 +274,11 @@ def main() -> None:
         "quarantine, the last column the largest share of clean rows named in any of the runs.",
     ]
     missed: list[str] = []
-    for design in DESIGNS:
-        table, own = tabulate(rows, design, arguments.seeds)
-        lines += table
-        missed += own
+    with ProcessPoolExecutor(initializer=_rows.extend, initargs=(rows,)) as pool:
+        for design in DESIGNS:
+            table, own = tabulate(len(rows) // design.sources, design, arguments.seeds, pool)
+            lines += table
+            missed += own
     lines += compare_clean(arguments.runs)
     lines += ["", f"## Below {TARGET} at {TARGET_LEVEL:.0%} or more", ""]
     lines += [f"- {line}" for line in missed] or ["Nothing."]

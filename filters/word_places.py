@@ -23,6 +23,8 @@ from filters.text_ngrams import Hashes, hash_pairs, hash_text, hash_words
 
 Standings = NDArray[np.int8]
 
+HABIT = 0.9
+"""In so large a share of its documents a word stands beside the same word by habit."""
 _EDGE, _OUT_OF_PLACE = np.uint64(hash_text("edge")), np.uint64(hash_text("out of place"))
 _NUMBER = "0"
 
@@ -32,7 +34,7 @@ class Standing(IntEnum):
 
     AT_HOME = 0
     """It stands beside each of its neighbours as often as they side by side, and at least once; or
-    it stands beside one of them in half of all the documents that contain it, which is a habit."""
+    it stands beside one of them in nine of ten documents that contain it, which is a habit."""
     UNKNOWN = 1
     """It never stands beside one of its neighbours, but those do not stand side by side either."""
     DOUBTFUL = 2
@@ -64,7 +66,7 @@ class Neighbours:
         without = self._sketch.estimate(around).astype(np.int64) - own
         containing = self._sketch.estimate(padded[1:-1]).astype(np.int64) - is_counted
         least, most = np.minimum(beside[:-1], beside[1:]), np.maximum(beside[:-1], beside[1:])
-        is_habit = (2 * most >= containing) & (most > 0)
+        is_habit = (most >= HABIT * containing) & (most > 0)
         steps = [is_habit, without > most, without > least, least == 0]
         names = [Standing.AT_HOME, Standing.OUT_OF_PLACE, Standing.DOUBTFUL, Standing.UNKNOWN]
         return np.select(steps, names, Standing.AT_HOME).astype(np.int8)

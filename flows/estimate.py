@@ -87,10 +87,12 @@ def show_estimate(estimate: Estimate, console: Console) -> None:
     ]
     columns = ["stage", "model", "requests", "prompt tokens", "completion tokens", "USD"]
     console.table("At most", columns, rows)
+    price = _dollars(estimate.cost_usd)
+    if estimate.cost_usd is not None:
+        price = f"USD {price}"
     console.line(
         f"{estimate.requests:,} requests, {estimate.prompt_tokens:,} prompt tokens and "
-        f"{estimate.completion_tokens:,} completion tokens at most, "
-        f"USD {_dollars(estimate.cost_usd)}"
+        f"{estimate.completion_tokens:,} completion tokens at most, {price}"
     )
 
 

@@ -158,8 +158,8 @@ REASONS: dict[str, str] = {
         "A common word stands where the words around it go together without it; one source does "
         "that with it, and hardly any other."
     ),
-    "released": "A person let it out of quarantine; `overrides.jsonl` says who, when and why.",
-    "rejected_by_person": "A person took it out; `overrides.jsonl` says who, when and why.",
+    "released": "A person let it out of quarantine; overrides.jsonl says who, when and why.",
+    "rejected_by_person": "A person took it out; overrides.jsonl says who, when and why.",
     "secrets": "A key, a token or a password stands in the prompt or in the answer.",
     "private_data": "Somebody's address, phone, account or card stands in it.",
     "profanity": "It holds a coarse word.",

@@ -82,7 +82,7 @@ def settle_candidate(context: Context, taught_on: int) -> Promotion:
     known = run.manifest.files
     last = ArmResult.model_validate_json(place(SCORES).read_bytes()) if SCORES in known else None
     key = digest(PROMOTE, taught_on, known[scores].sha256, context.config.cycles.promote)
-    if told in known and (known[told].key == key or _is_in_place(context)):
+    if told in known and (known[told].key == key or is_in_place(context)):
         promotion = Promotion.model_validate_json(place(told).read_bytes())
     else:
         promotion = judge_candidate(candidate, last, context.config.cycles, taught_on)
@@ -98,7 +98,7 @@ def settle_candidate(context: Context, taught_on: int) -> Promotion:
             _put_into_place(context, decided)
         else:
             run.commit([decided])
-    if promotion.promoted and _is_in_place(context):  # said again after a kill, it is kept again
+    if promotion.promoted and is_in_place(context):  # said again after a kill, it is kept again
         keep_student(run, promotion.taught_on)
     return promotion
 
@@ -116,8 +116,10 @@ def _list_moves(context: Context) -> dict[str, str]:
     return moves | {place_metrics(context): METRICS}
 
 
-def _is_in_place(context: Context) -> bool:
-    """Whether the candidate is the student by now."""
+def is_in_place(context: Context) -> bool:
+    """Whether the candidate is the student by now; in the first cycle there is no other."""
+    if context.cycle == 1:
+        return True
     files = context.run.manifest.files
     return all(
         target in files and files[target].sha256 == files[source].sha256

@@ -20,6 +20,7 @@ from flows.config import RunConfig, load_config
 from flows.console import Console
 from flows.cycles import note_student, teach_student
 from flows.pipeline import check_unchanged, conduct, is_finished, locate_run
+from flows.promotion import is_in_place
 from flows.run_settings import RunSettings
 from flows.stage_lists import list_stages
 from flows.stage_settings import EvaluateSettings
@@ -250,15 +251,21 @@ def train(config: RunConfig, console: Console) -> TrainResult:
     check_licences(config.models)
     with open_published(config) as context:
         require_whole_cycle(context)
+        told = f"{place_student(context)}/result.json"
+        before = context.run.manifest.files.get(told)
         if context.cycle == 1:
             conduct_stage(TrainingStage(config.train), context, console, PlainConductor())
             note_student(context.run)
         else:
             teach_student(context, console, PlainConductor())
-        place = context.run.place(place_student(context))
-        result = TrainResult.model_validate_json((place / "result.json").read_bytes())
-    console.line(f"{result.steps} steps on {result.rows} rows, loss {result.train_loss:.3f}")
+        is_new = context.run.manifest.files[told] != before
+        result = TrainResult.model_validate_json(context.run.place(told).read_bytes())
+    taught = f"{result.steps} steps on {result.rows} rows, loss {result.train_loss:.3f}"
+    console.line(taught if is_new else f"nothing to do, it was taught before: {taught}")
     console.line(f"student: {context.run.place(STUDENT)}")
+    place = context.run.place(place_student(context))
+    if not is_in_place(context):
+        console.line(f"candidate, not promoted: {place}")
     return result.model_copy(update={"output": place})
 
 

@@ -213,7 +213,7 @@ def show_diff(diff: VersionDiff, console: Console) -> None:
     """Print what came and went."""
     added, removed = len(diff.added), len(diff.removed)
     console.line(
-        f"version {diff.a} to {diff.b}: {added:,} rows added, {removed:,} removed, "
+        f"version {diff.a} to {diff.b}: {count_noun(added, 'row')} added, {removed:,} removed, "
         f"{diff.kept:,} kept"
     )
     for name, counts in diff.added_by.items():

@@ -77,7 +77,10 @@ def tell_making(facts: Facts) -> str:
         start += f" and {count_noun(facts.rounds, 'round')} of evolution"
     if facts.dataset is None:
         return f"{start}; no dataset has been published yet."
-    return f"{count_noun(facts.dataset.rows, 'verified row')} out of {start}."
+    made = count_noun(facts.dataset.rows, "verified row")
+    if facts.run.cycle > 1:
+        return f"{made} of {facts.run.cycle} cycles, the last of them out of {start}."
+    return f"{made} out of {start}."
 
 
 def tell_verification(facts: Facts) -> str:

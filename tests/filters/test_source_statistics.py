@@ -138,11 +138,9 @@ def test_a_common_word_out_of_place_is_found(is_paired: bool) -> None:
     documents = make_journeys(600, planted=30, words="river")
     (finding,) = compare_sources(documents if is_paired else forget_prompts(documents)).findings
     assert (finding.ngram, finding.out_of_place, finding.suspect) == ("river", True, True)
-    assert (finding.here, finding.elsewhere) == (22, 0)
-    outside = [d.id for d in documents if re.search("(?<!the )river(?! comes| goes)", d.text)]
-    assert finding.documents == tuple(
-        outside
-    )  # else it fell beside what it is used to
+    assert (finding.here, finding.elsewhere) == (25, 0)
+    outside = [d.id for d in documents if re.search("(?<!the )river", d.text)]
+    assert finding.documents == tuple(outside)  # all but those in which it fell behind `the`
 
 
 def test_documents_in_which_a_word_is_only_unknown_are_named_where_that_is_rare() -> None:
@@ -150,15 +148,15 @@ def test_documents_in_which_a_word_is_only_unknown_are_named_where_that_is_rare(
     documents = make_journeys(600, planted=30, words="river")
     mine = Document("mine", "b", "moss river fern", "0")
     (finding,) = compare_sources([*documents, mine]).findings
-    assert len(finding.documents) == 23
+    assert len(finding.documents) == 27
     assert finding.documents[-1] == "mine"
     pairs = zip(*[iter(VOCABULARY.split()[10:24])] * 2, strict=True)
     theirs = [Document(f"{i}", "a", f"{x} river {y}", str(i)) for i, (x, y) in enumerate(pairs)]
     (finding,) = compare_sources([*documents, mine, *theirs]).findings
-    assert len(finding.documents) == 22
+    assert len(finding.documents) == 26
     settings = SourceSettings(rarely_unknown=0.02)
     (finding,) = compare_sources([*documents, mine, *theirs], settings).findings
-    assert len(finding.documents) == 23
+    assert len(finding.documents) == 27
 
 
 def test_a_word_that_stands_at_the_end_of_one_source_is_found() -> None:

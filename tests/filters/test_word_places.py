@@ -28,7 +28,7 @@ OTHERS = ("an answer", "one answer here", "no answer was given")
 
 def test_a_word_between_two_that_stand_together_elsewhere_is_out_of_place() -> None:
     neighbours = learn("the sum is low", "the sum is high", *OTHERS)
-    assert judge(neighbours, "the sum answer is low") == [HOME, HOME, OUT, HOME, HOME]
+    assert judge(neighbours, "the sum answer is low") == [HOME, HOME, OUT, UNKNOWN, HOME]
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,7 @@ def test_a_habit_is_no_word_out_of_place() -> None:
     """One source says `thus` before a number; all others say the number at once."""
     plain, wordy = ["it is 4"] * 9, ["it is thus 4"] * 3
     assert judge(learn(*plain, *wordy), "it is thus 5")[2] == HOME
-    elsewhere = ["thus far", "we thus go", "go thus", "and thus we"]
-    assert judge(learn(*plain, *wordy[:2], *elsewhere), "it is thus 5")[2] == OUT
+    assert judge(learn(*plain, *wordy, "go thus"), "it is thus 5")[2] == OUT
 
 
 def test_as_neighbours_all_numbers_are_one_word() -> None:
@@ -76,7 +75,7 @@ def test_a_pair_counts_once_a_document() -> None:
 
 def test_the_edges_of_a_text_are_neighbours() -> None:
     neighbours = learn("it is low", "it is low", "it is low", "one answer here", "an answer to it")
-    assert judge(neighbours, "answer it is low answer") == [OUT, HOME, HOME, HOME, OUT]
+    assert judge(neighbours, "answer it is low answer") == [OUT, UNKNOWN, HOME, HOME, OUT]
 
 
 @pytest.mark.parametrize("is_counted", [True, False])
@@ -104,7 +103,7 @@ def test_counts_of_many_documents_are_those_of_a_table() -> None:
             left, right = padded[i][j], padded[i][j + 2]
             together = count((left, right), pairs, i)
             beside = count((left, word), pairs, i), count((word, right), pairs, i)
-            if max(beside) and 2 * max(beside) >= count(word, texts, i):
+            if max(beside) and max(beside) >= 0.9 * count(word, texts, i):
                 expected = HOME
             elif together > max(beside):
                 expected = OUT

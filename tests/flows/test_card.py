@@ -50,6 +50,12 @@ def test_the_dataset_card_shows_the_runs_counts(shown: str) -> None:
     assert shown in split_card(render_card(FACTS))[1]
 
 
+def test_the_card_of_a_later_cycle_says_what_its_counts_are_of() -> None:
+    later = FACTS.model_copy(update={"run": FACTS.run.model_copy(update={"cycle": 3})})
+    shown = "948 verified rows of 3 cycles, the last of them out of 250 seed prompts and 2 rounds"
+    assert shown in split_card(render_card(later))[1]
+
+
 def test_the_card_explains_the_columns_that_are_published() -> None:
     _, body = split_card(render_card(FACTS))
     table = body.split("## Columns")[1].split("##")[0]

@@ -1,6 +1,7 @@
 """Cycles: a run goes on from its pool, adds rows to what it had, and publishes a version."""
 
 import copy
+import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from flows.pipeline import conduct
 from flows.stages.publish import hash_dataset
 from flows.stages.seeds import load_all_seeds
 from flows.store import FileEntry, RunDirectory
+from flows.verbs import train
 from flows.wording import format_share
 from flows.work import Job, JobContext, Stage, Tick, attach_context
 from generators.errors import ConfigError, RunError
@@ -303,9 +305,20 @@ def test_students_of_later_cycles(
     assert run.place("student/model.safetensors").read_bytes() == weights
     page = run.place("report.html").read_text()
     assert "was not promoted, the last one stays" in page
+    assert "The counts are of cycle 5; the dataset is of all cycles." in page
+    assert "held back in 5 cycles, each with its reason" in page
     scores = json.loads(run.place("cycle-0005/base-after.json").read_bytes())["by_task"]
     ((task, (tried, right)),) = scores.items()
     assert f"<li>{task}: {format_share((tried - right + 1) / (tried + 2))}</li>" in page
+
+    out = io.StringIO()
+    train(read_settings(tmp_path / "a.yaml", taught), Console(out=out, err=out))
+    taught_before, *places = out.getvalue().splitlines()[-3:]
+    assert taught_before.startswith("nothing to do, it was taught before: 4 steps on ")
+    assert places == [
+        f"student: {run.place('student')}",
+        f"candidate, not promoted: {run.place('cycle-0005/candidate')}",
+    ]
 
 
 def test_worker_opens_the_newest_cycle(mine: dict[str, Any], tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_people_see_a_table() -> None:
     assert weak.split() == ["evolve-1", "weak", "3", "4,000", "50", "no", "price", "stated"]
     assert dear.split() == ["answer-a", "dear", "3", "4,000", "50", "0.2500"]
     assert total == (
-        "3 requests, 4,000 prompt tokens and 50 completion tokens at most, USD no price stated"
+        "3 requests, 4,000 prompt tokens and 50 completion tokens at most, no price stated"
     )
 
 

@@ -82,7 +82,8 @@ def test_training_a_trained_student_changes_nothing(trained: Finished) -> None:
     place = trained.run.place("student")
     assert (result.steps, result.rows, result.output) == (40, len(trained.rows()), place)
     assert out.getvalue() == (
-        f"40 steps on {result.rows} rows, loss {result.train_loss:.3f}\nstudent: {place}\n"
+        f"nothing to do, it was taught before: 40 steps on {result.rows} rows, "
+        f"loss {result.train_loss:.3f}\nstudent: {place}\n"
     )
 
 
