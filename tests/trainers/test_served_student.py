@@ -162,7 +162,7 @@ def test_the_gap_to_the_server_is_a_figure(serve: Serve, student: LoadedModel) -
 def test_a_completion_that_fails_is_told_with_its_remedy(serve: Serve) -> None:
     served = serve(status=400)
     with pytest.raises(EndpointError) as caught:
-        sample(served)
+        served.sample(PROMPTS[:1], SEEDS[:1], weights=[1.0], step=0)
     assert str(caught.value) == (
         "vllm serve: a completion failed: HTTP 400: "
         '{"choices":[{"finish_reason":"stop","logprobs":{"token_logprobs":[-10.8,-10.8,-10.8,-10.8]},"text":"x","token_ids":[110,111,112,0]}],"usage":{"completion_tokens":3,"prompt_tokens":7}}.\n'
