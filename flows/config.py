@@ -101,6 +101,8 @@ class RunConfig(RunSettings):
     train: TrainStage | None = None
     evaluate: EvaluateSettings | None = None
     cycles: CycleSettings = CycleSettings()
+    viewer: bool = True
+    """Whether the run builds `viewer.db` at its end; else `tutelage inspect` does when it opens."""
 
     @functools.cached_property
     def samplers(self) -> tuple[SamplerSettings, ...]:

@@ -98,6 +98,7 @@ REASONS: dict[str, str] = {
     "unbidden_contact": "It holds an address or a number that the prompt did not bring.",
     "advert": "It advertises, and the prompt asked for no such thing.",
     "injection": "It gives orders to a model from where only data should stand.",
+    "calls_tools": "The answer calls tools, as it may, instead of being one; calls are not judged.",
     "broken_chain": (
         "The answer is right, but a calculation on the way does not hold, or the last one comes to "
         "something else."

@@ -35,6 +35,7 @@ from flows.store import (
 )
 from flows.training_settings import list_rollout_servers
 from flows.versions import restore_files
+from flows.viewer.database import prepare_database
 from flows.work import open_context
 from generators.errors import ConfigError, RunError
 from generators.journal_place import make_journal
@@ -93,6 +94,8 @@ def conduct(
         else:
             _go_straight_on(config, console, conductor)
         finish_cycle(run)
+    if isinstance(config, RunConfig) and config.viewer:
+        prepare_database(config.root, console)
     return run
 
 

@@ -93,7 +93,7 @@ INERT_OF_MODELS: dict[str, Any] = dict.fromkeys(
 """Settings of a model that decide nothing of what it answers."""
 COUNTING = {"parameters": True}
 """Settings of a model that decide how many samples are drawn, and nothing of what they say."""
-INERT = ("name", "runs_dir", "journal", "budget", "auto_evol", "stop_rule", "notify")
+INERT = ("name", "runs_dir", "journal", "budget", "auto_evol", "stop_rule", "notify", "viewer")
 """Settings of a run that decide nothing of what it makes."""
 Model = Annotated[EmbeddedModel | EndpointModel | VllmModel, Field(discriminator="kind")]
 

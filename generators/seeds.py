@@ -128,6 +128,14 @@ def _find_nonsense(record: Licensed) -> Iterator[FieldFault]:
         message.role == "user" and message.content.strip() for message in record.messages
     ):
         yield "messages", "has no turn in which the user says something"
+    if isinstance(record, ChatLine):
+        for index, message in enumerate(record.messages):
+            if message.tool_calls or message.tool_call_id or message.role == "tool":
+                yield (
+                    f"messages.{index}",
+                    "calls a tool or is a tool's result, which published rows have no place for; "
+                    "tell it in words, or leave the line out",
+                )
     if isinstance(record, PromptLine | ChatLine):
         for index, tool in enumerate(record.tools):
             if fault := find_schema_fault(tool.function.parameters):

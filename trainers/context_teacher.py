@@ -16,7 +16,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,15 @@ from trainers.teachers import LocalTeacher
 WEIGHTS = "context_teacher.safetensors"
 Shown = str | Sequence[Message]
 """A prompt with its examples: raw text, or the turns of a chat."""
+
+
+class ShownPrompt(NamedTuple):
+    """A prompt as a row has it, and as the teacher sees it."""
+
+    messages: Sequence[Message]
+    shown: Shown
+    tools: Sequence[dict[str, Any]] = ()
+    """Offered in both."""
 
 
 class ContextTeacher:
@@ -142,18 +151,17 @@ class ContextTeacher:
         return ReadRow(ids, [position + moved for position in row.positions])
 
 
-def map_contexts(
-    prompts: Iterable[tuple[Sequence[Message], Shown]], tokenizer: Any
-) -> dict[PromptIds, PromptIds]:
+def map_contexts(prompts: Iterable[ShownPrompt], tokenizer: Any) -> dict[PromptIds, PromptIds]:
     """For each prompt's tokens, those of the prompt as the teacher sees it.
 
     A prompt's turns are written as `trainers.rows` writes them; with its examples it is a chat
     (`show_turns`), or raw text that the completion goes on from.
     """
     found: dict[PromptIds, PromptIds] = {}
-    for messages, shown in prompts:
-        text = shown if isinstance(shown, str) else render_chat(tokenizer, shown)
-        found[_encode(tokenizer, render_chat(tokenizer, messages))] = _encode(tokenizer, text)
+    for messages, shown, tools in prompts:
+        text = shown if isinstance(shown, str) else render_chat(tokenizer, shown, tools)
+        own = render_chat(tokenizer, messages, tools)
+        found[_encode(tokenizer, own)] = _encode(tokenizer, text)
     return found
 
 

@@ -20,9 +20,16 @@ from typing import Any
 from generators.errors import InputError
 from generators.records import Message
 from generators.seeds import Example, load_examples
-from trainers.context_teacher import Shown, map_contexts, show_turns
+from trainers.context_teacher import Shown, ShownPrompt, map_contexts, show_turns
 from trainers.row_keys import PromptIds
-from trainers.rows import TokenRows, UnusableRow, choose_rows, read_messages, read_parquet
+from trainers.rows import (
+    TokenRows,
+    UnusableRow,
+    choose_rows,
+    read_messages,
+    read_parquet,
+    read_tools,
+)
 from trainers.signal_settings import ContextSignal, Put
 
 NO_EXAMPLES = "no_examples"
@@ -38,15 +45,16 @@ def load_contexts(
     by_task: dict[str, list[Example]] = {}
     for example in load_examples(signal.examples):
         by_task.setdefault(example.task, []).append(example)
-    shown: list[tuple[list[Message], Shown]] = []
+    shown: list[ShownPrompt] = []
     for row in read_parquet(dataset, ["prompt"]):
         examples = by_task.get(find_task(row), [])
         try:
-            messages = read_messages(row, "prompt")
+            messages, tools = read_messages(row, "prompt"), read_tools(row)
         except UnusableRow:
             continue
         if examples and messages:
-            shown.append((messages, put_examples(messages, examples, signal.put, tokenizer)))
+            behind = put_examples(messages, examples, signal.put, tokenizer)
+            shown.append(ShownPrompt(messages, behind, tools))
     if not shown:
         raise InputError(
             f"{dataset}: no row has a task of which {signal.examples} has examples.\n"

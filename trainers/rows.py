@@ -1,12 +1,13 @@
 """Rows of a dataset as tokens: what the student reads, and what it must learn to say.
 
-A row is conversational: `prompt` and `completion` are lists of `{role, content}`. Both are
-written out by the chat template, and the target is what the completion adds to the text of the
-prompt. So the student is trained on just the token sequence that it meets when it generates,
-and the end-of-turn token is a target like any other, even where it doubles as the padding token:
-nothing is ever derived from the padding id.
+A row is conversational: `prompt` and `completion` are lists of `{role, content}`, and `tools` are
+those that the prompt offers, if any. All are written out by the chat template, and the target is
+what the completion adds to the text of the prompt. So the student is trained on just the token
+sequence that it meets when it generates, and the end-of-turn token is a target like any other,
+even where it doubles as the padding token: nothing is ever derived from the padding id.
 """
 
+import json
 import math
 import tempfile
 from collections import Counter
@@ -74,9 +75,9 @@ def load_rows(
 
     Rows that cannot be trained on are left out and counted by reason: `longer_than_window`,
     `empty_prompt`, `empty_completion`, `completion_is_not_one_answer`, `malformed_messages`,
-    `malformed_weight` (negative, or no finite number), `template_rewrites_prompt`. Raises
-    InputError where the file or its columns are missing, or no row is left, and ConfigError where
-    the tokenizer has no chat template.
+    `malformed_tools` (no list of objects, nor the JSON of one), `malformed_weight` (negative, or no
+    finite number), `template_rewrites_prompt`. Raises InputError where the file or its columns are
+    missing, or no row is left, and ConfigError where the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
         raise ConfigError(
@@ -113,9 +114,11 @@ def encode_row(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) -> To
         raise UnusableRow("completion_is_not_one_answer")
     if not (completion[0].content.strip() or completion[0].tool_calls):
         raise UnusableRow("empty_completion")
-    before = render_chat(tokenizer, prompt)
+    tools = read_tools(row)
+    before = render_chat(tokenizer, prompt, tools)
     whole = tokenizer.apply_chat_template(
         [m.model_dump(mode="json", exclude_defaults=True) for m in (*prompt, *completion)],
+        tools=tools or None,
         tokenize=False,
     )
     if not whole.startswith(before):
@@ -132,7 +135,7 @@ def encode_prompt(row: Mapping[str, Any], tokenizer: Any, *, max_length: int) ->
     prompt = read_messages(row, "prompt")
     if not prompt:
         raise UnusableRow("empty_prompt")
-    ids = _encode(tokenizer, render_chat(tokenizer, prompt))
+    ids = _encode(tokenizer, render_chat(tokenizer, prompt, read_tools(row)))
     if len(ids) >= max_length:
         raise UnusableRow("longer_than_window")
     return TokenRow(ids, len(ids), _read_weight(row))
@@ -167,6 +170,19 @@ def read_messages(row: Mapping[str, Any], column: str) -> list[Message]:
         return _to_messages(row[column])
     except (ValidationError, AttributeError, TypeError):
         raise UnusableRow("malformed_messages") from None
+
+
+def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tools that a row's prompt offers, in OpenAI's form: a JSON text, as rows are published
+    with, or a list. Raises UnusableRow where they are neither."""
+    tools = row.get("tools") or []
+    try:
+        tools = json.loads(tools) if isinstance(tools, str) else tools
+    except ValueError:
+        raise UnusableRow("malformed_tools") from None
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise UnusableRow("malformed_tools")
+    return tools
 
 
 def _read_weight(row: Mapping[str, Any]) -> float:

@@ -35,9 +35,10 @@ from generators.seeds import load_examples
 PUT_TO_VOTE = "put_to_vote"
 PUT_TO_JUDGE = "put_to_judge"
 BROKEN_CHAIN = "broken_chain"
+CALLS_TOOLS = "calls_tools"
 AUDITED = ("exact", "math", "procedural")
 """Kinds of check whose accepted answers are audited for their calculations."""
-JUDGING = (*VERSIONS, *JUDGED_BY, f"chain: {VERSION}")
+JUDGING = (*VERSIONS, *JUDGED_BY, f"chain: {VERSION}", "calls: 1")
 """What decides how an answer is judged."""
 
 
@@ -169,6 +170,8 @@ def judge_outcomes(
         objection = judge_structure(answer, draft.prompt)
         if objection.decision != "accept":
             verdicts.append(objection)
+        elif answer.tool_calls:
+            verdicts.append(refuse_calls(answer))
         elif isinstance(draft.prompt.check, ConsensusCheck):
             verdicts.append(let_on(answer, "consensus", PUT_TO_VOTE))
         elif isinstance(draft.prompt.check, JudgeCheck):
@@ -180,6 +183,20 @@ def judge_outcomes(
         verdict = verdict.model_copy(update={"subject_id": answer.id})
         verdicts.append(object_to_chain(answer, prompt, verdict) or verdict)
     return answers, verdicts
+
+
+def refuse_calls(answer: Answer) -> Verdict:
+    """Reject an answer that calls tools, as it may: it waits for their results, and no verifier
+    judges calls."""
+    return Verdict(
+        subject_id=answer.id,
+        stage="answer",
+        detector="calls",
+        version="1",
+        decision="reject",
+        reason=CALLS_TOOLS,
+        evidence=shorten(", ".join(call.function.name for call in answer.tool_calls)),
+    )
 
 
 def object_to_chain(answer: Answer, prompt: Prompt, verdict: Verdict) -> Verdict | None:

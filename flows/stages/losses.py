@@ -95,9 +95,11 @@ def encode_answers(context: Context, settings: SelectSettings, job: Job) -> Read
     size = context.config.shard_rows
     rows, ids = [], []
     for answer in read_wanted(context)[job.shard * size : (job.shard + 1) * size]:
+        prompt = prompts[answer.prompt_id]
         turns = {
-            "prompt": [_plain(m) for m in prompts[answer.prompt_id].messages],
+            "prompt": [_plain(m) for m in prompt.messages],
             "completion": [_plain(m) for m in answer.messages],
+            "tools": list(prompt.tools),
         }
         try:
             window = model.config.max_position_embeddings

@@ -1,8 +1,9 @@
 """`viewer.db`: a run's committed files as tables that can be counted, searched and walked.
 
 It is built in one pass, a batch of rows at a time, beside its place, and renamed; it holds the
-digest of the manifest that it was built from, and is built anew when that has changed. Nothing
-depends on it: it may be deleted at any time.
+digest of the manifest that it was built from. A run builds it at its end, and it is built anew
+when it is looked into and the manifest has changed. Nothing depends on it: it may be deleted at any
+time.
 """
 
 import sqlite3
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from flows.console import Console
 from flows.overrides import read_log
 from flows.store import (
     MANIFEST,
@@ -196,6 +198,18 @@ def refresh_database(root: Path) -> Built:
         else:
             return Built(place, wanted)
     raise AssertionError("the last attempt returns or raises")
+
+
+def prepare_database(root: Path, console: Console) -> None:
+    """Build it at a run's end, so that the run opens at once; that it cannot be built is a warning,
+    since the run is done."""
+    try:
+        refresh_database(root)
+    except (OSError, sqlite3.Error, RunError) as error:
+        console.warn(
+            f"{root / VIEWER}: could not be built ({error}); the run is whole without it, and "
+            f"`tutelage inspect {root}` tries again"
+        )
 
 
 def digest_manifest(manifest: Manifest) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from flows.config import RunConfig
 from flows.stages.publish import hash_dataset
-from flows.store import RunDirectory
+from flows.store import VIEWER, RunDirectory
 from flows.summary import summarise_run
 from generators.records import Answer
 from tests.flows.conftest import Finished
@@ -130,7 +130,7 @@ def test_stages_that_are_no_more_leave_nothing_behind(
     left = {"seeds", "calibrate", "evolve-1", "check", "answer-cheap", "dedup", "publish"}
     assert stages == left | {"report", "config", "versions"}
     on_disk = {f.relative_to(run.root).as_posix() for f in run.root.rglob("*") if f.is_file()}
-    assert on_disk == {*run.manifest.files, "manifest.json", ".lock"}
+    assert on_disk == {*run.manifest.files, "manifest.json", ".lock", VIEWER}
     assert {row["teacher"] for row in rows_of(run.place(TRAIN))} == {"weak"}
 
 

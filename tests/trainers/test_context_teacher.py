@@ -14,7 +14,13 @@ from generators.embedded import render_chat
 from generators.errors import ConfigError, InputError
 from generators.records import Message
 from tests.trainers.bigram_teacher import make_batch
-from trainers.context_teacher import ContextTeacher, Refresh, map_contexts, show_turns
+from trainers.context_teacher import (
+    ContextTeacher,
+    Refresh,
+    ShownPrompt,
+    map_contexts,
+    show_turns,
+)
 from trainers.logits import compute_logits
 from trainers.losses import divergence
 from trainers.rows import TokenRow, encode_row
@@ -237,7 +243,7 @@ def test_examples_are_earlier_turns_behind_the_system_turn(tokenizer: Any) -> No
     prompt, examples = talk("What is 2 + 3?"), talk("What is 1 + 1?", "2")
     own_system = [Message(role="system", content="Be brief."), *prompt]
     contexts = map_contexts(
-        [(each, show_turns(each, examples)) for each in (prompt, own_system)], tokenizer
+        [ShownPrompt(each, show_turns(each, examples)) for each in (prompt, own_system)], tokenizer
     )
     row = {"prompt": [{"role": "user", "content": "What is 2 + 3?"}]}
     row["completion"] = [{"role": "assistant", "content": "5"}]
@@ -255,7 +261,7 @@ def test_examples_are_earlier_turns_behind_the_system_turn(tokenizer: Any) -> No
 
 def test_no_examples_leave_the_prompt_and_raw_text_stands_for_it(tokenizer: Any) -> None:
     prompt = talk("What is 2 + 3?")
-    ((own, shown),) = map_contexts([(prompt, show_turns(prompt, []))], tokenizer).items()
+    ((own, shown),) = map_contexts([ShownPrompt(prompt, show_turns(prompt, []))], tokenizer).items()
     assert shown == own
-    (text,) = map_contexts([(prompt, "1 + 1 = 2\n2 + 3 =")], tokenizer).values()
+    (text,) = map_contexts([ShownPrompt(prompt, "1 + 1 = 2\n2 + 3 =")], tokenizer).values()
     assert tokenizer.decode(text) == "1 + 1 = 2\n2 + 3 ="

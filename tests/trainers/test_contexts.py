@@ -130,6 +130,22 @@ def test_a_prompt_gets_the_examples_of_its_task(
     assert contexts == expected
 
 
+def test_tools_are_offered_to_the_teacher_as_to_the_student(
+    tokenizer: Any, examples: Path, tmp_path: Path
+) -> None:
+    tokenizer.save_pretrained(tmp_path / "telling")
+    telling = type(tokenizer).from_pretrained(tmp_path / "telling")
+    telling.chat_template = "{{ tools | tojson }}" + tokenizer.chat_template
+    tool = {"type": "function", "function": {"name": "add"}}
+    row = make_row("sums") | {"tools": json.dumps([tool])}
+    contexts = load_contexts(write(tmp_path, [row]), make_signal(examples), telling)
+    encoded = encode_row(row, telling, max_length=512)
+    ((own, shown),) = contexts.items()
+    assert own == tuple(encoded.input_ids[: encoded.prompt_length])
+    assert telling.decode(shown).startswith(json.dumps([tool]))
+    assert telling.decode(shown).count("What is 1 + 1?") == 1
+
+
 def test_a_row_that_cannot_be_read_has_no_context(
     tokenizer: Any, examples: Path, tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ from trainers.rows import (
 
 USER = {"role": "user", "content": "What is 2 + 3?"}
 ANSWER = {"role": "assistant", "content": "It is 5."}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture
+def told_of_tools(tokenizer: Any, tmp_path: Path) -> Any:
+    """The tokenizer with a template that writes out the tools, as those of many models do."""
+    tokenizer.save_pretrained(tmp_path)
+    telling = type(tokenizer).from_pretrained(tmp_path)
+    telling.chat_template = (
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}" + tokenizer.chat_template
+    )
+    return telling
 
 
 def test_targets_are_the_completion_and_its_end_of_turn(tokenizer: Any) -> None:
@@ -34,6 +47,34 @@ def test_prompt_tokens_are_those_met_at_generation(tokenizer: Any) -> None:
     text = render_chat(tokenizer, [Message.model_validate(USER)])
     expected = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert row.input_ids[: row.prompt_length] == expected
+
+
+@pytest.mark.parametrize("tools", [json.dumps([TOOL]), [TOOL]], ids=["text", "list"])
+def test_tools_are_read_as_they_are_at_generation(told_of_tools: Any, tools: Any) -> None:
+    given = {"prompt": [USER], "completion": [ANSWER], "tools": tools}
+    row = encode_row(given, told_of_tools, max_length=512)
+    text = render_chat(told_of_tools, [Message.model_validate(USER)], [TOOL])
+    assert '"name": "add"' in text
+    prompt = told_of_tools(text, add_special_tokens=False)["input_ids"]
+    assert row.input_ids[: row.prompt_length] == prompt
+    assert told_of_tools.decode(row.input_ids[row.prompt_length :]) == "It is 5.<|im_end|>"
+    assert encode_prompt(given, told_of_tools, max_length=512).input_ids == prompt
+
+
+@pytest.mark.parametrize("tools", [None, "", "[]", []])
+def test_no_tools_are_as_if_there_were_no_such_column(told_of_tools: Any, tools: Any) -> None:
+    row = {"prompt": [USER], "completion": [ANSWER]}
+    without = encode_row(row, told_of_tools, max_length=512)
+    assert encode_row(row | {"tools": tools}, told_of_tools, max_length=512) == without
+
+
+@pytest.mark.parametrize("tools", ["[{", '{"type": "function"}', '["add"]', 3, [None]])
+def test_tools_that_are_none_are_refused(tokenizer: Any, tools: Any) -> None:
+    row = {"prompt": [USER], "completion": [ANSWER], "tools": tools}
+    for encode in (encode_row, encode_prompt):
+        with pytest.raises(UnusableRow) as caught:
+            encode(row, tokenizer, max_length=512)
+        assert str(caught.value) == "malformed_tools"
 
 
 def test_nulls_of_parquet_structs_are_dropped(tokenizer: Any) -> None:

@@ -14,7 +14,18 @@ from flows.store import Cycle, Manifest, create_run
 from flows.work import Context, Job, open_context
 from generators.answers import Examples, draft_samples
 from generators.clients import Failure, Outcome, Response
-from generators.records import Answer, CodeCase, CodeCheck, JudgeCheck, Prompt, Usage, Verdict
+from generators.records import (
+    Answer,
+    Check,
+    CodeCase,
+    CodeCheck,
+    FunctionCall,
+    JudgeCheck,
+    Prompt,
+    ToolCall,
+    Usage,
+    Verdict,
+)
 from tests.flows.small_run import describe_run, read_settings
 from tests.flows.stages.samples import answer, seed, sum_of, tell, verdict
 
@@ -128,6 +139,29 @@ def test_each_outcome_gets_the_verdict_of_whoever_objects_first(context: Context
     failed = judge_failure(drafts[2], dear, failure)
     assert told[failed.subject_id] == ("quarantine", "http_400", "HTTP 400: no")
     assert len(verdicts) == len(drafts)
+
+
+@pytest.mark.parametrize("check", [PROMPTS[0].check, JudgeCheck(rubric="Is it kind?")])
+def test_call_of_a_tool_is_no_answer_whatever_is_said_beside_it(
+    context: Context, check: Check
+) -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    prompt = seed("What is 1 + 2?", check).model_copy(update={"tools": (tool,)})
+    cheap = context.config.answer.samplers[0]
+    call = ToolCall(id="a", function=FunctionCall(name="add", arguments="{}"))
+    undeclared = ToolCall(id="a", function=FunctionCall(name="pay", arguments="{}"))
+    outcomes: list[Outcome] = [
+        Response(text="3", finish_reason="tool_calls", usage=Usage(), tool_calls=(call, call)),
+        Response(text="3", finish_reason="tool_calls", usage=Usage(), tool_calls=(undeclared,)),
+    ]
+    drafts = draft_samples(prompt, cheap, Examples({}, "chat"), run_seed=0, cycle=1)
+    answers, verdicts = judge_outcomes(context, cheap, drafts, outcomes)
+    told = tell(verdicts)
+    assert [told[answer.id][:2] for answer in answers] == [
+        ("reject", "calls_tools"),
+        ("quarantine", "undeclared_tool_call"),
+    ]
+    assert told[answers[0].id][2] == "add, add"
 
 
 def test_code_is_tried_anew_once_there_is_a_sandbox(
