@@ -229,6 +229,14 @@ def _list_preview(context: Context) -> list[PreviewRow]:
     told = read_verdicts(context, family)
     kept_clean = (DECONTAMINATE, "accept")  # the answer's own verdict says that it was accepted
     verdicts = [v for v in told if v.stage != "dedup" and (v.stage, v.decision) != kept_clean]
+    seeds = [prompt.id for prompt in family.prompts.values() if prompt.round == 0]
+    found = [
+        (prompt, answer, verdict)
+        for verdict, prompt, answer in find_subjects(context, family, verdicts)
+        if prompt is not None
+    ]
+    # What became of one prompt stands together, and each seed's children stand behind it.
+    found.sort(key=lambda row: (seeds.index(row[0].root_id), row[0].round, row[0].id))
     return [
         PreviewRow(
             seed=family.prompts[prompt.root_id].text,
@@ -239,8 +247,7 @@ def _list_preview(context: Context) -> list[PreviewRow]:
             decision=verdict.decision,
             reason=verdict.reason,
         )
-        for verdict, prompt, answer in find_subjects(context, family, verdicts)
-        if prompt is not None
+        for prompt, answer, verdict in found
     ]
 
 

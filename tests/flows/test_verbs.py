@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def test_preview_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
     seeds = {row.seed for row in rows}
     assert len(seeds) == 5
+    for told in ([row.seed for row in rows], [(row.seed, row.prompt) for row in rows]):
+        assert [one for one, _ in groupby(told)] == list(dict.fromkeys(told))
     same = [row for row in rows if row.prompt == row.seed]
     assert {row.operator for row in same if row.reason != "unchanged"} == {"seed"}
     assert {row.decision for row in rows} == {"accept", "quarantine", "reject"}
