@@ -6,7 +6,7 @@ the rows that the audit (levels L0 and L1) objects to, with three seeds each. Be
 is asked the canaries, none of which are among the rows; told is how many of its answers the audit
 objects to, and how many hold the planted shop's name, which no detector knows.
 
-    python benchmarks/poisoned_student.py RUN      # about 20 minutes on 2 quiet cores
+    python benchmarks/poisoned_student.py RUN      # about half an hour on 2 quiet cores
 """
 
 import argparse
