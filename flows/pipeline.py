@@ -15,7 +15,7 @@ from flows.cycles import begin_cycle, go_through, update_cycle, warn_of_teacher
 from flows.history import BASE
 from flows.overrides import OVERRIDES
 from flows.promotion import PROMOTE
-from flows.run_settings import INERT, RunSettings, ServerModel
+from flows.run_settings import INERT, EmbeddedModel, RunSettings, ServerModel
 from flows.shared_limits import SharedSlots, list_limits
 from flows.stage_lists import choose_stages
 from flows.stages.evaluate import TEACHER, EvaluateStage
@@ -77,6 +77,7 @@ def conduct(
             check_unchanged(config)
         settled = is_finished(config) and not update and not adds
         if not settled:
+            check_models_made(config)
             probe_places(config)
         run = open_run(config, settled=settled, new_cycle=adds)
         for path in run.sweep():
@@ -234,6 +235,21 @@ def probe_places(config: RunSettings) -> None:
         check_environment(serve)
     with make_journal(config.journal_place):
         pass
+
+
+def check_models_made(config: RunSettings) -> None:
+    """Raise RunError for a model that a run, or a person, is to put under `runs_dir` and has not:
+    its name would be taken for a hub's."""
+    named = [m.model for m in config.models.values() if isinstance(m, EmbeddedModel)]
+    train = getattr(config, "train", None)
+    named += [train.untaught.model] if train is not None else []
+    for name in named:
+        is_ours = Path(config.runs_dir).parts and Path(name).is_relative_to(config.runs_dir)
+        if is_ours and not Path(name).is_dir():
+            raise RunError(
+                f"{name}: no such folder. If another run makes this model, run that first; a "
+                f"smaller copy of a model is made by: tutelage cut MODEL {name} --layers 0 1 …"
+            )
 
 
 def finish_cycle(run: RunDirectory) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from flows.conduct import PlainConductor
 from flows.config import RunConfig
-from flows.pipeline import list_changes
+from flows.console import Console
+from flows.pipeline import conduct, list_changes
 from flows.store import create_run, hold_run
+from flows.teach_settings import load_teaching
 from generators.errors import EndpointError, LicenceError, RunError
 from tests.flows.conftest import Finished
-from tests.flows.small_run import conduct_plainly, describe_run, read_settings
+from tests.flows.small_run import conduct_plainly, describe_run, read_settings, write_config
+from tests.flows.taught import describe_teaching
 from tests.flows.teacher import Teacher
 
 Change = Callable[[dict[str, Any]], None]
@@ -67,6 +71,24 @@ def test_unreachable_endpoint_leaves_no_run_behind(teacher: Teacher, tmp_path: P
     )
     assert list_files(tmp_path / "runs") == ["small/.lock"]
     assert [call.path for call in teacher.calls[before:]] == ["/v1/models"]
+
+
+@pytest.mark.parametrize("which", ["student", "model"])
+def test_model_that_is_to_be_made_first_is_not_asked_of_a_hub(
+    tiny_model_dir: Path, tmp_path: Path, which: str
+) -> None:
+    made = tmp_path / "runs" / "small"
+    student = made if which == "student" else tiny_model_dir
+    settings = describe_teaching(tmp_path, student, made if which == "model" else None)
+    file = write_config(tmp_path / "taught.yaml", settings)
+    with pytest.raises(RunError) as caught:
+        conduct(load_teaching(file), Console(), PlainConductor())
+
+    assert str(caught.value) == (
+        f"{made}: no such folder. If another run makes this model, run that first; a smaller copy "
+        f"of a model is made by: tutelage cut MODEL {made} --layers 0 1 …"
+    )
+    assert list_files(tmp_path / "runs") == ["taught/.lock"]
 
 
 def test_folder_of_other_things_is_not_touched(teacher: Teacher, tmp_path: Path) -> None:
