@@ -8,9 +8,10 @@ Nothing heavy is imported before a verb needs it, so that `--help` answers at on
 import json
 import os
 import select
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -242,7 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line (the process's own by default) and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with _end_on_sigterm():
+            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) and _has_no_reader():
@@ -253,6 +255,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(failure, as_json="--json" in arguments)
     return 0
+
+
+@contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that what was started is stopped."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Failure(NamedTuple):

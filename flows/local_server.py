@@ -8,7 +8,6 @@ this process, however it ends (`generators.server_guard`).
 
 import http.client
 import os
-import signal
 import socket
 import sys
 import time
@@ -94,7 +93,7 @@ def bring_up(port: int, workers: int, database: str | None, console: Console) ->
     check_database(database)
     refuse_taken_port(port)
     try:
-        with _end_on_sigterm(), ExitStack() as stack:
+        with ExitStack() as stack:
             children, running = _start(port, workers, database, stack, console)
             _tell(running, console)
             while True:
@@ -226,16 +225,6 @@ def _look(children: Sequence[Child]) -> None:
     for child in children:
         child.check()
     time.sleep(LOOK_S)
-
-
-@contextmanager
-def _end_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(running: Running, console: Console) -> None:

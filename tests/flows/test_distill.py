@@ -15,6 +15,7 @@ from threading import Event
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psutil
 import pytest
 
 from flows.stages.check import CheckStage
@@ -252,6 +253,29 @@ def test_ctrl_c_stops_soon_and_the_run_goes_on_later(
     assert interrupted < len(finished.requests)
     assert hash_dataset(run.place(TRAIN)) == hash_dataset(finished.run.place(TRAIN))
     assert 0 <= requests - len(finished.requests) <= 4
+
+
+def test_sigterm_leaves_no_server_behind(tmp_path: Path) -> None:
+    """As by `timeout` or a machine that goes down; Prefect's own server is the run's child here."""
+    with Teacher(lambda _: Fault(delay_s=0.4)) as teacher:
+        file = write_config(tmp_path / "small.yaml", describe_run(tmp_path, teacher.url))
+        process = start_command("run", str(file), PREFECT_HOME=str(tmp_path / "home"))
+        try:
+            teacher.wait_for_calls(5)
+            children = psutil.Process(process.pid).children(recursive=True)
+            commands = [" ".join(child.cmdline()) for child in children]
+            os.kill(process.pid, signal.SIGTERM)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == (
+        "tutelage: interrupted: what is committed stays; type the same command to go on"
+    )
+    assert "Traceback" not in told
+    assert any("uvicorn" in command for command in commands)
+    assert [child for child in children if child.is_running()] == []
 
 
 def test_ctrl_c_while_a_model_of_this_process_answers(

@@ -29,6 +29,7 @@ from generators.seeds import load_examples, load_seeds, load_texts
 SEEDS = Path(__file__).parents[2] / "seeds"
 NONE = "\N{EN DASH}"
 RIGHTS = '"domain": "maths", "licence": "CC0-1.0", "author": "me"'
+ASKED = {"role": "user", "content": "What is the weather?"}
 CALL = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
 TOOL_TURN = (
     "calls a tool or is a tool's result, which published rows have no place for; tell it in words, "
@@ -344,22 +345,12 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
             id="no user",
         ),
         pytest.param(
-            {
-                "messages": [
-                    {"role": "user", "content": "What is the weather?"},
-                    {"role": "assistant", "content": "", "tool_calls": [CALL]},
-                ]
-            },
+            {"messages": [ASKED, {"role": "assistant", "content": "", "tool_calls": [CALL]}]},
             f"messages.1: {TOOL_TURN}",
             id="call of a tool",
         ),
         pytest.param(
-            {
-                "messages": [
-                    {"role": "user", "content": "What is the weather?"},
-                    {"role": "tool", "content": "Rain."},
-                ]
-            },
+            {"messages": [ASKED, {"role": "tool", "content": "Rain."}]},
             f"messages.1: {TOOL_TURN}",
             id="result of a tool",
         ),
