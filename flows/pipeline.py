@@ -77,7 +77,6 @@ def conduct(
             check_unchanged(config)
         settled = is_finished(config) and not update and not adds
         if not settled:
-            check_models_made(config)
             probe_places(config)
         run = open_run(config, settled=settled, new_cycle=adds)
         for path in run.sweep():
@@ -209,9 +208,9 @@ def list_changes(old: Any, new: Any, place: str = "") -> Iterator[str]:
 
 
 def probe_places(config: RunSettings) -> None:
-    """Raise EndpointError for a server that cannot be reached and RunError for such a journal,
-    before anything is begun; a server of our own is not started, but ConfigError or ModelError
-    tells that it could not be."""
+    """Raise EndpointError for a server that cannot be reached and RunError for such a journal, or
+    for a model that is still to be made, before anything is begun; a server of our own is not
+    started, but ConfigError or ModelError tells that it could not be."""
     import asyncio
 
     from flows.work import make_client
@@ -225,6 +224,7 @@ def probe_places(config: RunSettings) -> None:
         finally:
             await client.close()
 
+    check_models_made(config)
     for model in config.models.values():
         if isinstance(model, ServerModel):
             client = make_client(model)

@@ -12,6 +12,7 @@ from generators.embedded import render_chat
 from generators.errors import InputError
 from generators.records import Message
 from generators.seeds import Example
+from tests.trainers.templates import put_template
 from trainers.contexts import find_task, keep_shown, load_contexts, put_examples
 from trainers.rows import TokenRow, TokenRows, encode_row
 from trainers.signal_settings import ContextSignal, Put
@@ -133,9 +134,8 @@ def test_a_prompt_gets_the_examples_of_its_task(
 def test_tools_are_offered_to_the_teacher_as_to_the_student(
     tokenizer: Any, examples: Path, tmp_path: Path
 ) -> None:
-    tokenizer.save_pretrained(tmp_path / "telling")
-    telling = type(tokenizer).from_pretrained(tmp_path / "telling")
-    telling.chat_template = "{{ tools | tojson }}" + tokenizer.chat_template
+    template = "{{ tools | tojson }}" + tokenizer.chat_template
+    telling = put_template(tokenizer, template, tmp_path / "telling")
     tool = {"type": "function", "function": {"name": "add"}}
     row = make_row("sums") | {"tools": json.dumps([tool])}
     contexts = load_contexts(write(tmp_path, [row]), make_signal(examples), telling)

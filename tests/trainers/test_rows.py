@@ -10,6 +10,7 @@ import torch
 from generators.embedded import render_chat
 from generators.errors import ConfigError, InputError
 from generators.records import Message
+from tests.trainers.templates import put_template
 from trainers.rows import (
     TokenRow,
     UnusableRow,
@@ -25,14 +26,10 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "
 
 
 @pytest.fixture
-def told_of_tools(tokenizer: Any, tmp_path: Path) -> Any:
+def tool_tokenizer(tokenizer: Any, tmp_path: Path) -> Any:
     """The tokenizer with a template that writes out the tools, as those of many models do."""
-    tokenizer.save_pretrained(tmp_path)
-    telling = type(tokenizer).from_pretrained(tmp_path)
-    telling.chat_template = (
-        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}" + tokenizer.chat_template
-    )
-    return telling
+    told = "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}"
+    return put_template(tokenizer, told + tokenizer.chat_template, tmp_path)
 
 
 def test_targets_are_the_completion_and_its_end_of_turn(tokenizer: Any) -> None:
@@ -50,22 +47,22 @@ def test_prompt_tokens_are_those_met_at_generation(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("tools", [json.dumps([TOOL]), [TOOL]], ids=["text", "list"])
-def test_tools_are_read_as_they_are_at_generation(told_of_tools: Any, tools: Any) -> None:
+def test_tools_are_read_as_they_are_at_generation(tool_tokenizer: Any, tools: Any) -> None:
     given = {"prompt": [USER], "completion": [ANSWER], "tools": tools}
-    row = encode_row(given, told_of_tools, max_length=512)
-    text = render_chat(told_of_tools, [Message.model_validate(USER)], [TOOL])
+    row = encode_row(given, tool_tokenizer, max_length=512)
+    text = render_chat(tool_tokenizer, [Message.model_validate(USER)], [TOOL])
     assert '"name": "add"' in text
-    prompt = told_of_tools(text, add_special_tokens=False)["input_ids"]
+    prompt = tool_tokenizer(text, add_special_tokens=False)["input_ids"]
     assert row.input_ids[: row.prompt_length] == prompt
-    assert told_of_tools.decode(row.input_ids[row.prompt_length :]) == "It is 5.<|im_end|>"
-    assert encode_prompt(given, told_of_tools, max_length=512).input_ids == prompt
+    assert tool_tokenizer.decode(row.input_ids[row.prompt_length :]) == "It is 5.<|im_end|>"
+    assert encode_prompt(given, tool_tokenizer, max_length=512).input_ids == prompt
 
 
 @pytest.mark.parametrize("tools", [None, "", "[]", []])
-def test_no_tools_are_as_if_there_were_no_such_column(told_of_tools: Any, tools: Any) -> None:
+def test_no_tools_are_as_if_there_were_no_such_column(tool_tokenizer: Any, tools: Any) -> None:
     row = {"prompt": [USER], "completion": [ANSWER]}
-    without = encode_row(row, told_of_tools, max_length=512)
-    assert encode_row(row | {"tools": tools}, told_of_tools, max_length=512) == without
+    without = encode_row(row, tool_tokenizer, max_length=512)
+    assert encode_row(row | {"tools": tools}, tool_tokenizer, max_length=512) == without
 
 
 @pytest.mark.parametrize("tools", ["[{", '{"type": "function"}', '["add"]', 3, [None]])
@@ -115,20 +112,16 @@ def test_the_window_is_filled_to_its_last_token(tokenizer: Any) -> None:
 
 
 def test_a_template_that_rewrites_the_prompt_is_noticed(tokenizer: Any, tmp_path: Path) -> None:
-    tokenizer.save_pretrained(tmp_path)
-    rewriting = type(tokenizer).from_pretrained(tmp_path)
-    rewriting.chat_template = (
-        "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    )
+    counting = "{{ messages | length }}{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    rewriting = put_template(tokenizer, counting, tmp_path)
     with pytest.raises(UnusableRow) as caught:
         encode_row({"prompt": [USER], "completion": [ANSWER]}, rewriting, max_length=512)
     assert str(caught.value) == "template_rewrites_prompt"
 
 
 def test_an_end_is_added_where_the_template_writes_none(tokenizer: Any, tmp_path: Path) -> None:
-    tokenizer.save_pretrained(tmp_path)
-    bare = type(tokenizer).from_pretrained(tmp_path)
-    bare.chat_template = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    plain = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}"
+    bare = put_template(tokenizer, plain, tmp_path)
     row = encode_row({"prompt": [USER], "completion": [ANSWER]}, bare, max_length=512)
     assert tokenizer.decode(row.input_ids[row.prompt_length :]) == "It is 5.\n<|im_end|>"
 
@@ -202,9 +195,7 @@ def test_load_rows_refuses_to_train_on_nothing(dataset: Path, tokenizer: Any) ->
 
 
 def test_load_rows_needs_a_chat_template(dataset: Path, tokenizer: Any, tmp_path: Path) -> None:
-    tokenizer.save_pretrained(tmp_path)
-    base = type(tokenizer).from_pretrained(tmp_path)
-    base.chat_template = None
+    base = put_template(tokenizer, None, tmp_path)
     with pytest.raises(ConfigError) as caught:
         load_rows(dataset, base, max_length=128)
     assert str(caught.value) == (
